@@ -1,0 +1,103 @@
+# SPDX-License-Identifier: MIT
+# cmake -D ROOT=<folder with pluria/> -P check_layers.cmake
+# Fails, with file and line, where an include points upwards or sideways among the folders of the library:
+#
+#   calibrate -> ensemble -> { nn, member, metrics } -> kernel -> { quantize, rounding } -> { tensor, number, random } -> core
+#   io -> { tensor, core }      metrics -> { random, core }      tensor -> number
+#
+# and where a hot header reaches, through headers of the library, one that takes seconds to parse.
+cmake_minimum_required(VERSION 3.25)
+
+# Where each folder may look besides itself.
+set(layers_core)
+set(layers_number core)
+set(layers_random core)
+set(layers_tensor number core)
+set(layers_quantize tensor number random core)
+set(layers_rounding ${layers_quantize})
+set(layers_kernel quantize rounding ${layers_quantize})
+set(layers_nn kernel ${layers_kernel})
+set(layers_member ${layers_nn})
+set(layers_metrics random core)
+set(layers_ensemble nn member metrics ${layers_nn})
+set(layers_calibrate ensemble ${layers_ensemble})
+set(layers_io tensor core)
+set(folders core tensor number random quantize rounding kernel nn member metrics ensemble calibrate io)
+
+set(hot_headers "^pluria/((core|number|random|rounding)/.*|tensor/packing\\.hpp|kernel/sample\\.hpp)$")
+set(slow_headers "^(Eigen/|unsupported/Eigen/|nlohmann/|zlib\\.h|iostream$|regex$|filesystem$)")
+
+set(violations "")
+function(violation place sentence)
+  set(violations "${violations}${place}: ${sentence}\n" PARENT_SCOPE)
+endfunction()
+
+# `includes_<header>`: "<line>|<what it includes>" for every include of it.
+file(GLOB_RECURSE headers RELATIVE ${ROOT} ${ROOT}/pluria/*.hpp)
+foreach(header IN LISTS headers)
+  set(includes_${header} "")
+  file(READ ${ROOT}/${header} text)
+  # What a CMake list would take for its own; a space keeps empty lines.
+  string(REGEX REPLACE "[][;\\\\]" " " text "${text}")
+  string(REPLACE "\n" " ;" text "${text}")
+  set(line 0)
+  foreach(content IN LISTS text)
+    math(EXPR line "${line} + 1")
+    if(content MATCHES "^[ \t]*#[ \t]*include[ \t]*<([^>]+)>")
+      list(APPEND includes_${header} "${line}|${CMAKE_MATCH_1}")
+    elseif(content MATCHES "^[ \t]*#[ \t]*include[ \t]*\"([^\"]+)\"")
+      violation(${ROOT}/${header}:${line} "write <pluria/...> for \"${CMAKE_MATCH_1}\"")
+    endif()
+  endforeach()
+endforeach()
+
+foreach(header IN LISTS headers)
+  if(header MATCHES "^pluria/[^/]+$") # pluria.hpp and version.hpp stand above all
+    continue()
+  endif()
+  string(REGEX REPLACE "^pluria/([^/]+)/.*" "\\1" folder ${header})
+  if(NOT folder IN_LIST folders)
+    violation(${ROOT}/${header}:1 "${folder}/ has no place among the layers")
+    continue()
+  endif()
+  foreach(include IN LISTS includes_${header})
+    string(REGEX MATCH "^([0-9]+)\\|(.*)$" _ "${include}")
+    set(place ${ROOT}/${header}:${CMAKE_MATCH_1})
+    set(target ${CMAKE_MATCH_2})
+    if(NOT target MATCHES "^pluria/" OR target STREQUAL "pluria/version.hpp")
+      continue()
+    endif()
+    string(REGEX REPLACE "^pluria/([^/]+).*" "\\1" target_folder ${target})
+    if(NOT target IN_LIST headers)
+      violation(${place} "<${target}> does not exist")
+    elseif(NOT target_folder STREQUAL folder AND NOT target_folder IN_LIST layers_${folder})
+      violation(${place} "${folder}/ may not include <${target}>")
+    endif()
+  endforeach()
+
+  if(NOT header MATCHES "${hot_headers}")
+    continue()
+  endif()
+  set(reached ${header})
+  set(waiting ${header})
+  while(waiting)
+    list(POP_FRONT waiting current)
+    foreach(include IN LISTS includes_${current})
+      string(REGEX MATCH "^([0-9]+)\\|(.*)$" _ "${include}")
+      set(place ${ROOT}/${current}:${CMAKE_MATCH_1})
+      set(target ${CMAKE_MATCH_2})
+      if(target MATCHES "${slow_headers}")
+        violation(${place} "<${target}> is too slow to compile for <${header}>")
+      elseif(target MATCHES "^pluria/" AND NOT target IN_LIST reached)
+        list(APPEND reached ${target})
+        list(APPEND waiting ${target})
+      endif()
+    endforeach()
+  endwhile()
+endforeach()
+
+if(violations)
+  message(FATAL_ERROR "${violations}")
+endif()
+list(LENGTH headers count)
+message("${count} headers include downwards only")

@@ -1,0 +1,274 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+// What an evaluation prints and stores: one row per ensemble and number of members, as a table, JSON and CSV.
+
+#include <pluria/calibrate/temperature.hpp>
+#include <pluria/ensemble/budget.hpp>
+#include <pluria/ensemble/scores.hpp>
+
+#include <fmt/format.h>
+
+#include <bit>
+#include <cmath>
+#include <cstddef>
+#include <cstdint>
+#include <nlohmann/json.hpp>
+#include <optional>
+#include <string>
+#include <vector>
+
+namespace pluria::examples {
+
+/// Scores after one temperature, fitted on the calibration set.
+struct calibrated_scores {
+  double temperature = 1.0;
+  double nll = 0.0;
+  double ece = 0.0;
+  double brier = 0.0;
+};
+
+/// Scores of one predictive distribution.
+struct score_row {
+  double nll = 0.0;
+  double err = 0.0;
+  double ece = 0.0;
+  double ece_se = 0.0;
+  double brier = 0.0;
+  double confidence_gap = 0.0;
+  double ambiguity = 0.0;
+  double mean_member_nll = 0.0;
+  double mean_member_err = 0.0;
+  mean_and_error nll_difference{0.0, 0.0};                  ///< to full precision, paired over examples
+  std::optional<mean_and_error> rtn_nll_difference;         ///< to RTN at the same width, paired; none for RTN itself
+  std::optional<mean_and_error> calibrated_nll_difference;  ///< the same with a temperature on both sides
+  std::optional<calibrated_scores> calibrated;              ///< where there is a calibration set
+  std::vector<double> calibrated_nll_per_example;           ///< for pairing; empty without calibration
+};
+
+/// One line of the table.
+struct evaluation_row {
+  std::string system;
+  int bits = 0;
+  std::string method;  ///< "rtn" or "bsr"
+  std::string granularity;
+  std::string coupling;
+  std::uint64_t seed = 0;
+  bool complete_block = true;
+  ensemble_budget budget;
+  score_row scores;
+};
+
+/// A whole evaluation.
+struct evaluation {
+  std::string model;
+  std::size_t parameters = 0;
+  std::size_t examples = 0;
+  std::string example_name = "images";
+  score_row full_precision;
+  std::vector<evaluation_row> rows;
+};
+
+/// All scores of an ensemble so far; `reference` is full precision (null for itself), `calibration` may be null.
+inline score_row score(const pluria::scores& test, const pluria::scores* calibration, const pluria::scores* reference,
+                       const score_row* reference_row) {
+  score_row row;
+  row.nll = test.nll();
+  row.err = test.err();
+  row.ece = test.ece();
+  row.ece_se = test.ece_standard_error();
+  row.brier = test.brier();
+  row.confidence_gap = test.confidence_gap();
+  row.ambiguity = test.ambiguity();
+  row.mean_member_nll = test.mean_member_nll();
+  row.mean_member_err = test.mean_member_err();
+  if (reference != nullptr) {
+    row.nll_difference = test.nll_difference(*reference);
+  }
+  if (calibration != nullptr) {
+    const std::size_t classes = test.prediction().classes();
+    const std::vector<double> fitted_on = calibration->prediction().log_probabilities();
+    const double temperature = fit_temperature({fitted_on, classes}, calibration->labels());
+    const std::vector<double> raw = test.prediction().log_probabilities();
+    const std::vector<double> table = apply_temperature({raw, classes}, temperature);
+    const log_probability_table view{table, classes};
+    row.calibrated_nll_per_example = nll_per_example(view, test.labels());
+    row.calibrated = {temperature, mean(row.calibrated_nll_per_example), ece(judged_confidences(view, test.labels())),
+                      brier(view, test.labels())};
+    if (reference_row != nullptr) {
+      row.calibrated_nll_difference =
+          paired_difference(row.calibrated_nll_per_example, reference_row->calibrated_nll_per_example);
+    }
+  }
+  return row;
+}
+
+namespace detail {
+
+// JSON has no infinities and no NaN: null, and a message.
+inline nlohmann::ordered_json finite_or_null(double value, const std::string& field) {
+  if (!std::isfinite(value)) {
+    fmt::print(stderr, "{} is not finite ({}): written as null\n", field, value);
+    return nullptr;
+  }
+  return value;
+}
+
+}  // namespace detail
+
+inline nlohmann::ordered_json to_json(const evaluation& result) {
+  using json = nlohmann::ordered_json;
+  const auto number = [](double value, const char* field) { return detail::finite_or_null(value, field); };
+  json rows = json::array();
+  for (const evaluation_row& row : result.rows) {
+    const score_row& s = row.scores;
+    json entry{{"system", row.system},
+               {"bits", row.bits},
+               {"method", row.method},
+               {"granularity", row.granularity},
+               {"coupling", row.coupling},
+               {"engine", "float"},
+               {"activations", "float32"},
+               {"seed", row.seed},
+               {"members", row.budget.members},
+               {"nll", number(s.nll, "nll")},
+               {"err", number(s.err, "err")},
+               {"ece", number(s.ece, "ece")},
+               {"brier", number(s.brier, "brier")},
+               {"ambiguity", number(s.ambiguity, "ambiguity")},
+               {"mean_member_nll", number(s.mean_member_nll, "mean_member_nll")},
+               {"mean_member_err", number(s.mean_member_err, "mean_member_err")},
+               {"nll_difference", number(s.nll_difference.mean, "nll_difference")},
+               {"nll_difference_se", number(s.nll_difference.standard_error, "nll_difference_se")},
+               {"rtn_nll_difference", nullptr},
+               {"rtn_nll_difference_se", nullptr},
+               {"ece_se", number(s.ece_se, "ece_se")},
+               {"confidence_gap", number(s.confidence_gap, "confidence_gap")},
+               {"complete_block", row.complete_block},
+               {"temperature", nullptr},
+               {"calibrated_nll", nullptr},
+               {"calibrated_ece", nullptr},
+               {"calibrated_nll_difference", nullptr},
+               {"calibrated_nll_difference_se", nullptr},
+               {"storage", "packed"},
+               {"bits_per_weight", number(row.budget.bits_per_weight, "bits_per_weight")},
+               {"total_bytes", row.budget.total_bytes}};
+    if (s.rtn_nll_difference) {
+      entry["rtn_nll_difference"] = number(s.rtn_nll_difference->mean, "rtn_nll_difference");
+      entry["rtn_nll_difference_se"] = number(s.rtn_nll_difference->standard_error, "rtn_nll_difference_se");
+    }
+    if (s.calibrated) {
+      entry["temperature"] = number(s.calibrated->temperature, "temperature");
+      entry["calibrated_nll"] = number(s.calibrated->nll, "calibrated_nll");
+      entry["calibrated_ece"] = number(s.calibrated->ece, "calibrated_ece");
+    }
+    if (s.calibrated_nll_difference) {
+      entry["calibrated_nll_difference"] = number(s.calibrated_nll_difference->mean, "calibrated_nll_difference");
+      entry["calibrated_nll_difference_se"] =
+          number(s.calibrated_nll_difference->standard_error, "calibrated_nll_difference_se");
+    }
+    rows.push_back(std::move(entry));
+  }
+  const score_row& full = result.full_precision;
+  json report{{"model", result.model},
+              {"parameters", result.parameters},
+              {result.example_name, result.examples},
+              {"full_precision",
+               {{"nll", number(full.nll, "nll")},
+                {"err", number(full.err, "err")},
+                {"ece", number(full.ece, "ece")},
+                {"brier", number(full.brier, "brier")},
+                {"ece_se", number(full.ece_se, "ece_se")},
+                {"confidence_gap", number(full.confidence_gap, "confidence_gap")}}},
+              {"full_precision_calibrated", nullptr},
+              {"rows", std::move(rows)}};
+  if (full.calibrated) {
+    report["full_precision_calibrated"] = {{"temperature", number(full.calibrated->temperature, "temperature")},
+                                           {"nll", number(full.calibrated->nll, "nll")},
+                                           {"ece", number(full.calibrated->ece, "ece")},
+                                           {"brier", number(full.calibrated->brier, "brier")}};
+  }
+  return report;
+}
+
+/// The rows of the JSON as comma-separated values, one line each under a line of names; full precision is the first
+/// row, with method "full_precision" and no members.
+inline std::string to_csv(const evaluation& result) {
+  const nlohmann::ordered_json report = to_json(result);
+  std::string text =
+      "method,bits,members,nll,err,ece,brier,ece_se,confidence_gap,ambiguity,mean_member_nll,"
+      "mean_member_err,nll_difference,nll_difference_se,rtn_nll_difference,rtn_nll_difference_se,temperature,"
+      "calibrated_nll,calibrated_ece,"
+      "bits_per_weight,total_bytes,seed,system,granularity,coupling,complete_block\n";
+  const auto line = [&](const nlohmann::ordered_json& row) {
+    const std::size_t names_end = text.find('\n');
+    const std::string names = text.substr(0, names_end);
+    for (std::size_t first = 0; first < names.size();) {
+      const std::size_t end = std::min(names.find(',', first), names.size());
+      const auto field = row.find(names.substr(first, end - first));
+      if (field != row.end() && !field->is_null()) {
+        text += field->is_string() ? field->get<std::string>() : field->dump();
+      }
+      text += end == names.size() ? '\n' : ',';
+      first = end + 1;
+    }
+  };
+  nlohmann::ordered_json full = report["full_precision"];
+  full["method"] = "full_precision";
+  if (result.full_precision.calibrated) {
+    full["temperature"] = report["full_precision_calibrated"]["temperature"];
+    full["calibrated_nll"] = report["full_precision_calibrated"]["nll"];
+    full["calibrated_ece"] = report["full_precision_calibrated"]["ece"];
+  }
+  line(full);
+  for (const auto& row : report["rows"]) {
+    line(row);
+  }
+  return text;
+}
+
+/// The table: full precision, then for every system RTN and LPE-BSR at S = 1, 2, 4, ... and the last S of the first
+/// ensemble. Under a lattice an incomplete block is marked with *.
+inline std::string to_table(const evaluation& result) {
+  const auto signed_pair = [](const mean_and_error& pair) {
+    return fmt::format("{:+.4f} +-{:.4f}", pair.mean, pair.standard_error);
+  };
+  const bool calibrated = result.full_precision.calibrated.has_value();
+  std::string text =
+      fmt::format("{:<15} {:>3}  {:>6} {:>16} {:>16} {:>6} {:>13} {:>6} {:>6} {:>6} {:>12}", "", "S", "NLL",
+                  "- full precision", "- RTN", "ERR %", "ECE", "gap", "Brier", "ambig.", "member NLL/%");
+  text += calibrated ? fmt::format(" | {:>5} {:>6} {:>16} {:>6}", "T", "NLL", "- full precision", "ECE") : "";
+  text += fmt::format(" | {:>6} {:>6}\n", "bits/w", "MiB");
+  const auto line = [&](const std::string& name, const std::string& members, const score_row& s, bool is_ensemble,
+                        const ensemble_budget* budget) {
+    text += fmt::format("{:<15} {:>3}  {:.4f} {:>16} {:>16} {:6.2f} {:.4f}+-{:.4f} {:+.3f} {:.4f} {:>6} {:>12}", name,
+                        members, s.nll, budget != nullptr ? signed_pair(s.nll_difference) : "",
+                        s.rtn_nll_difference ? signed_pair(*s.rtn_nll_difference) : "", 100 * s.err, s.ece, s.ece_se,
+                        s.confidence_gap, s.brier, is_ensemble ? fmt::format("{:.4f}", s.ambiguity) : "",
+                        is_ensemble ? fmt::format("{:.4f}/{:.2f}", s.mean_member_nll, 100 * s.mean_member_err) : "");
+    if (s.calibrated) {
+      text +=
+          fmt::format(" | {:5.3f} {:.4f} {:>16} {:.4f}", s.calibrated->temperature, s.calibrated->nll,
+                      s.calibrated_nll_difference ? signed_pair(*s.calibrated_nll_difference) : "", s.calibrated->ece);
+    }
+    if (budget != nullptr) {
+      text += fmt::format(" | {:6.2f} {:6.2f}", budget->bits_per_weight,
+                          static_cast<double>(budget->total_bytes) / (1 << 20));
+    }
+    text += '\n';
+  };
+  line("full precision", "1", result.full_precision, false, nullptr);
+  for (std::size_t i = 0; i < result.rows.size(); ++i) {
+    const evaluation_row& row = result.rows[i];
+    const std::size_t members = row.budget.members;
+    const bool is_bsr = row.method == "bsr";
+    const bool is_last = i + 1 == result.rows.size() || result.rows[i + 1].budget.members <= members;
+    if (row.seed != result.rows.front().seed || (is_bsr && !is_last && !std::has_single_bit(members))) {
+      continue;
+    }
+    line(fmt::format("{} {}", row.system, is_bsr ? "LPE-BSR" : "RTN"),
+         std::to_string(members) + (row.complete_block ? "" : "*"), row.scores, is_bsr, &row.budget);
+  }
+  return text;
+}
+
+}  // namespace pluria::examples

@@ -1,0 +1,120 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+// What several programs take on their command line, as text and as what it means. Errors name the option.
+
+#include <pluria/core/error.hpp>
+#include <pluria/member/any_quantizer.hpp>
+#include <pluria/number/symmetric_int.hpp>
+#include <pluria/quantize/granularity.hpp>
+#include <pluria/rounding/bernoulli.hpp>
+
+#include <charconv>
+#include <cstddef>
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace pluria::examples {
+
+/// A whole number in low..high. Throws bad_input naming the option.
+inline std::uint64_t parse_number(std::string_view text, const std::string& option, std::uint64_t low,
+                                  std::uint64_t high) {
+  std::uint64_t value = 0;
+  const auto [end, failure] = std::from_chars(text.data(), text.data() + text.size(), value);
+  if (failure != std::errc{} || end != text.data() + text.size() || value < low || value > high) {
+    throw bad_input(mismatch_message(option, "a whole number in " + std::to_string(low) + ".." + std::to_string(high),
+                                     "\"" + std::string(text) + "\""));
+  }
+  return value;
+}
+
+/// Calls `take(part)` for every part of a comma-separated list.
+template <class Take>
+void for_each_part(std::string_view list, Take&& take) {
+  for (std::size_t first = 0; first <= list.size();) {
+    const std::size_t end = std::min(list.find(',', first), list.size());
+    take(list.substr(first, end - first));
+    first = end + 1;
+  }
+}
+
+/// "6,5,4": bit widths in 2..8.
+inline std::vector<int> parse_bits(std::string_view list) {
+  std::vector<int> bits;
+  for_each_part(list,
+                [&](std::string_view part) { bits.push_back(static_cast<int>(parse_number(part, "--bits", 2, 8))); });
+  return bits;
+}
+
+/// "0.286" or "0.485,0.456,0.406". Throws bad_input naming the option.
+inline std::vector<float> parse_floats(std::string_view list, const std::string& option) {
+  std::vector<float> values;
+  for_each_part(list, [&](std::string_view part) {
+    float value = 0.0F;
+    const auto [end, failure] = std::from_chars(part.data(), part.data() + part.size(), value);
+    if (failure != std::errc{} || end != part.data() + part.size()) {
+      throw bad_input(mismatch_message(option, "comma-separated numbers", "\"" + std::string(list) + "\""));
+    }
+    values.push_back(value);
+  });
+  return values;
+}
+
+/// "independent" or "lattice:L".
+inline coupling parse_coupling(std::string_view text) {
+  constexpr std::string_view prefix = "lattice:";
+  if (text == "independent") {
+    return independent;
+  }
+  if (text.starts_with(prefix)) {
+    const auto members = parse_number(text.substr(prefix.size()), "--coupling lattice", 2, 256);
+    if (std::has_single_bit(members)) {
+      return lattice(static_cast<std::uint32_t>(members));
+    }
+  }
+  throw bad_input(mismatch_message("--coupling", "independent or lattice:L, L a power of two in 2..256",
+                                   "\"" + std::string(text) + "\""));
+}
+
+/// INT-b with a granularity given as "tensor", "channel" or "group:G".
+inline any_quantizer parse_symmetric_int(int bits, std::string_view granularity) {
+  const auto with_bits = [&](const auto& granularity_value) -> any_quantizer {
+    using G = std::decay_t<decltype(granularity_value)>;
+    switch (bits) {
+      case 2:
+        return quantizer<symmetric_int<2>, G>{granularity_value};
+      case 3:
+        return quantizer<symmetric_int<3>, G>{granularity_value};
+      case 4:
+        return quantizer<symmetric_int<4>, G>{granularity_value};
+      case 5:
+        return quantizer<symmetric_int<5>, G>{granularity_value};
+      case 6:
+        return quantizer<symmetric_int<6>, G>{granularity_value};
+      case 7:
+        return quantizer<symmetric_int<7>, G>{granularity_value};
+      case 8:
+        return quantizer<symmetric_int<8>, G>{granularity_value};
+      default:
+        throw bad_input(mismatch_message("--bits", "2..8", std::to_string(bits)));
+    }
+  };
+  constexpr std::string_view prefix = "group:";
+  if (granularity == "channel") {
+    return with_bits(per_channel{});
+  }
+  if (granularity == "tensor") {
+    return with_bits(per_tensor{});
+  }
+  if (granularity.starts_with(prefix)) {
+    const auto size = parse_number(granularity.substr(prefix.size()), "--granularity group", 16, 1U << 30);
+    if (size % 16 == 0) {
+      return with_bits(per_group(size));
+    }
+  }
+  throw bad_input(mismatch_message("--granularity", "channel, tensor or group:G, G a multiple of 16",
+                                   "\"" + std::string(granularity) + "\""));
+}
+
+}  // namespace pluria::examples

@@ -1,0 +1,396 @@
+// SPDX-License-Identifier: MIT
+// The main job: one Vision Transformer becomes an ensemble of low-precision members, scored beside the checkpoint it
+// came from, the checkpoint with a fitted temperature, and rounding to nearest. See --help.
+
+#include <pluria/pluria.hpp>
+
+#include <fmt/format.h>
+
+#include <CLI/CLI.hpp>
+#include <chrono>
+#include <cmath>
+#include <cstdint>
+#include <filesystem>
+#include <map>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "../common/evaluation.hpp"
+#include "../common/options.hpp"
+#include "../common/plots.hpp"
+#include "../common/progress.hpp"
+
+namespace {
+
+using namespace pluria;
+using namespace pluria::examples;
+
+struct options {
+  std::string model;
+  std::string images = "/usr/share/datasets/fashion-mnist/t10k-images-idx3-ubyte.gz";
+  std::string labels = "/usr/share/datasets/fashion-mnist/t10k-labels-idx1-ubyte.gz";
+  std::size_t first = 0;
+  std::size_t limit = 0;  // 0: all
+  std::string calibration_images;
+  std::string calibration_labels;
+  std::size_t calibration_first = 0;
+  std::size_t calibration_limit = 0;
+  std::string bits = "6,5,4";
+  std::size_t members = 8;
+  std::string granularity = "channel";
+  std::string coupling = "independent";
+  std::uint64_t seed = 0;
+  std::size_t repeats = 1;
+  int threads = 0;
+  std::size_t heads = 0;
+  std::string mean;
+  std::string std;
+  std::string csv;
+  std::string json;
+  std::string logits;
+  std::string plots;
+};
+
+// Images with their labels.
+struct labelled_images {
+  idx_array images;
+  std::vector<std::int32_t> labels;
+  std::size_t first = 0;
+  std::string label_file;
+
+  image_view view() const {
+    const std::size_t height = images.shape[1];
+    const std::size_t width = images.shape[2];
+    const image_view all{images.values, images.shape[0], 1, height, width};
+    return all.part(first, labels.size());
+  }
+};
+
+labelled_images load_images(const std::string& image_file, const std::string& label_file, std::size_t first,
+                            std::size_t limit) {
+  labelled_images result{load_idx(image_file), {}, first, label_file};
+  const idx_array labels = load_idx(label_file);
+  if (result.images.shape.size() != 3) {
+    throw bad_input(
+        mismatch_message(image_file, "3 dimensions: images, height, width", to_string(result.images.shape)));
+  }
+  const std::size_t count = result.images.shape[0];
+  if (labels.shape != tensor_shape{count}) {
+    throw bad_input(mismatch_message(label_file,
+                                     "one label for each of the " + std::to_string(count) + " images of " + image_file,
+                                     "shape " + to_string(labels.shape)));
+  }
+  if (first >= count || limit > count - first) {
+    throw bad_input(mismatch_message(image_file,
+                                     "at least " + std::to_string(first + std::max<std::size_t>(limit, 1)) + " images",
+                                     std::to_string(count)));
+  }
+  const std::size_t last = limit == 0 ? count : first + limit;
+  result.labels.assign(labels.values.begin() + static_cast<std::ptrdiff_t>(first),
+                       labels.values.begin() + static_cast<std::ptrdiff_t>(last));
+  return result;
+}
+
+// The sets that every ensemble is scored on, and how to run a network over them.
+class evaluator {
+ public:
+  evaluator(const options& chosen, labelled_images test, std::optional<labelled_images> calibration, progress& shown)
+      : test_(std::move(test)), calibration_(std::move(calibration)), threads_(chosen.threads), shown_(&shown) {
+    network_.heads = chosen.heads == 0 ? std::nullopt : std::optional(chosen.heads);
+    network_.mean = chosen.mean.empty() ? std::vector<float>{} : parse_floats(chosen.mean, "--mean");
+    network_.std = chosen.std.empty() ? std::vector<float>{} : parse_floats(chosen.std, "--std");
+  }
+
+  struct both {
+    scores test;
+    std::optional<scores> calibration;
+  };
+
+  const labelled_images& test() const { return test_; }
+
+  // Throws bad_input where the network does not fit the images or labels.
+  void check(const checkpoint& weights) {
+    const vit<dense_matrix> network = load_vit(weights, network_);
+    classes_ = network.classes();
+    for (const labelled_images* set : {&test_, calibration_ ? &*calibration_ : nullptr}) {
+      if (set == nullptr) {
+        continue;
+      }
+      const image_view view = set->view();
+      const std::size_t patch = network.patch();
+      if (network.channels() != view.channels || view.height % patch != 0 || view.width % patch != 0 ||
+          (view.height / patch) * (view.width / patch) != network.patches()) {
+        throw bad_input(
+            mismatch_message(weights.file() + ": input",
+                             fmt::format("{} channel images of {} x {} pixels", view.channels, view.height, view.width),
+                             fmt::format("{} channels, {} patches of {} x {} pixels", network.channels(),
+                                         network.patches(), patch, patch)));
+      }
+      try {
+        check_labels(set->labels, classes_);
+      } catch (const bad_input& error) {
+        throw bad_input(set->label_file + ", from image " + std::to_string(set->first) + " on: " + error.what() + " (" +
+                        weights.file() + " has " + std::to_string(classes_) + " classes)");
+      }
+    }
+  }
+
+  both empty_scores() const {
+    return {scores(test_.labels, classes_),
+            calibration_ ? std::optional<scores>(std::in_place, calibration_->labels, classes_) : std::nullopt};
+  }
+
+  // Runs one member over both sets; `keep`, where given, gets the test logits, [N, C].
+  void add(const checkpoint& member, both& result, std::vector<float>* keep = nullptr) const {
+    const vit<dense_matrix> network = load_vit(member, network_);
+    add(network, test_, result.test, keep);
+    if (calibration_) {
+      add(network, *calibration_, *result.calibration, nullptr);
+    }
+  }
+
+  // Images that one member runs over.
+  std::size_t images_per_member() const {
+    return test_.labels.size() + (calibration_ ? calibration_->labels.size() : 0);
+  }
+
+ private:
+  // Batch by batch, so that a member's logits are never held as a whole unless they are to be kept.
+  void add(const vit<dense_matrix>& network, const labelled_images& set, scores& target,
+           std::vector<float>* keep) const {
+    const image_view images = set.view();
+    const std::size_t at_once = 8 * network.batch();
+    if (keep != nullptr) {
+      keep->resize(images.count * classes_);
+    }
+    parallel_for((images.count + at_once - 1) / at_once, threads_, [&](std::size_t index) {
+      const std::size_t first = index * at_once;
+      const std::size_t count = std::min(at_once, images.count - first);
+      const row_major_matrix logits = network.logits(images.part(first, count), 1);
+      target.add(first, logits);
+      if (keep != nullptr) {
+        std::copy_n(logits.data(), logits.size(), keep->begin() + static_cast<std::ptrdiff_t>(first * classes_));
+      }
+      shown_->advance(count);
+    });
+  }
+
+  labelled_images test_;
+  std::optional<labelled_images> calibration_;
+  vit_options network_;
+  std::size_t classes_ = 0;
+  int threads_;
+  progress* shown_;
+};
+
+// DIR/<name>/logits-000.npy, -001, ...
+void save_logits(const std::string& folder, const std::string& name, std::size_t member, std::size_t examples,
+                 const std::vector<float>& logits) {
+  const std::filesystem::path directory = std::filesystem::path(folder) / name;
+  std::filesystem::create_directories(directory);
+  save_npy(directory / fmt::format("logits-{:03}.npy", member), {examples, logits.size() / examples}, logits);
+}
+
+void check_finite_weights(const checkpoint& weights) {
+  for (const tensor& current : weights.tensors()) {
+    if (is_weight_type(current.type())) {
+      check_finite(current, current.to_floats(), 0);
+    }
+  }
+}
+
+// The spread of the last S of every system over independent ensembles.
+std::string spread_over_repeats(const evaluation& result, std::size_t members) {
+  std::map<std::string, std::vector<double>> losses;
+  for (const evaluation_row& row : result.rows) {
+    if (row.method == "bsr" && row.budget.members == members) {
+      losses[row.system].push_back(row.scores.nll);
+    }
+  }
+  std::string text;
+  for (const auto& [system, values] : losses) {
+    const double centre = mean(values);
+    double squares = 0.0;
+    for (const double value : values) {
+      squares += (value - centre) * (value - centre);
+    }
+    text += fmt::format("{}, {} ensembles of {}: NLL {:.4f}, standard deviation over draws {:.4f}\n", system,
+                        values.size(), members, centre, std::sqrt(squares / static_cast<double>(values.size() - 1)));
+  }
+  return text;
+}
+
+void run(const options& chosen) {
+  const auto started = std::chrono::steady_clock::now();
+  if (chosen.members == 0 || chosen.members > 65535) {
+    throw bad_input(mismatch_message("--members", "1..65535", std::to_string(chosen.members)));
+  }
+  if (chosen.repeats == 0) {
+    throw bad_input(mismatch_message("--repeats", "at least 1", "0"));
+  }
+  if (chosen.calibration_images.empty() != chosen.calibration_labels.empty()) {
+    throw bad_input("--calibration-images and --calibration-labels: expected both or none");
+  }
+  const std::vector<int> widths = parse_bits(chosen.bits);
+  const coupling coupled = parse_coupling(chosen.coupling);
+  std::vector<any_quantizer> quantizers;
+  for (const int bits : widths) {
+    quantizers.push_back(parse_symmetric_int(bits, chosen.granularity));
+  }
+
+  const checkpoint weights = load_safetensors(chosen.model);
+  check_finite_weights(weights);
+  labelled_images test = load_images(chosen.images, chosen.labels, chosen.first, chosen.limit);
+  std::optional<labelled_images> calibration;
+  if (!chosen.calibration_images.empty()) {
+    calibration = load_images(chosen.calibration_images, chosen.calibration_labels, chosen.calibration_first,
+                              chosen.calibration_limit);
+  }
+
+  const std::size_t images = test.labels.size() + (calibration ? calibration->labels.size() : 0);
+  progress shown((1 + widths.size() * (1 + chosen.repeats * chosen.members)) * images, "images");
+  Eigen::setNbThreads(1);  // the batches are spread over the threads
+  evaluator over(chosen, std::move(test), std::move(calibration), shown);
+  over.check(weights);
+
+  evaluation result;
+  result.model = std::filesystem::path(chosen.model).filename().string();
+  for (const tensor& current : weights.tensors()) {
+    result.parameters += current.size();
+  }
+  result.examples = over.test().labels.size();
+  std::vector<float> logits;
+  std::vector<float>* keep = chosen.logits.empty() ? nullptr : &logits;
+
+  shown.describe("full precision");
+  evaluator::both full = over.empty_scores();
+  over.add(weights, full, keep);
+  if (keep != nullptr) {
+    std::filesystem::create_directories(chosen.logits);
+    save_npy(std::filesystem::path(chosen.logits) / "labels.npy", {result.examples},
+             std::span<const std::int32_t>(over.test().labels));
+    save_logits(chosen.logits, "full-precision", 0, result.examples, logits);
+  }
+  const auto scored = [&](const evaluator::both& ensemble, bool is_reference) {
+    return score(ensemble.test, ensemble.calibration ? &*ensemble.calibration : nullptr,
+                 is_reference ? nullptr : &full.test, is_reference ? nullptr : &result.full_precision);
+  };
+  result.full_precision = scored(full, true);
+  std::vector<reliability_curve> reliability{{"full precision", reliability_bins(full.test.judged_confidences())}};
+
+  for (const any_quantizer& current : quantizers) {
+    const auto add_row = [&](const char* method, const evaluator::both& ensemble, const rounded_members& members,
+                             std::size_t count, std::uint64_t seed, bool complete) {
+      result.rows.push_back({current.system(), current.bits(), method, chosen.granularity,
+                             method == std::string("rtn") ? "" : coupled.name(), seed, complete,
+                             packed_budget(members.packed_storage(), count), scored(ensemble, false)});
+    };
+    shown.describe(current.system() + " RTN");
+    const rounded_members rtn(weights, current, nearest{}, chosen.threads);
+    evaluator::both to_nearest = over.empty_scores();
+    over.add(rtn[0], to_nearest, keep);
+    add_row("rtn", to_nearest, rtn, 1, chosen.seed, true);
+    if (keep != nullptr) {
+      save_logits(chosen.logits, current.system() + "-rtn", 0, result.examples, logits);
+    }
+    for (std::size_t repeat = 0; repeat < chosen.repeats; ++repeat) {
+      const std::uint64_t seed = chosen.seed + repeat;
+      const rounded_members bsr(weights, current, bernoulli{.seed = seed, .coupling = coupled}, chosen.threads);
+      evaluator::both ensemble = over.empty_scores();
+      std::vector<float>* kept = repeat == 0 ? keep : nullptr;
+      for (std::size_t k = 0; k < chosen.members; ++k) {
+        shown.describe(fmt::format("{}, member {} of {}", current.system(), k + 1, chosen.members));
+        over.add(bsr[k], ensemble, kept);
+        add_row("bsr", ensemble, bsr, k + 1, seed, (k + 1) % coupled.block() == 0);
+        result.rows.back().scores.rtn_nll_difference = ensemble.test.nll_difference(to_nearest.test);
+        if (kept != nullptr) {
+          save_logits(chosen.logits, current.system() + "-bsr", k, result.examples, logits);
+        }
+      }
+      if (repeat == 0) {
+        reliability.emplace_back(fmt::format("{} LPE-BSR, S = {}", current.system(), chosen.members),
+                                 reliability_bins(ensemble.test.judged_confidences()));
+      }
+    }
+  }
+  shown.clear();
+
+  const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - started).count();
+  fmt::print("{}: {} parameters, {} images{}\n\n{}", result.model, result.parameters, result.examples,
+             chosen.calibration_images.empty()
+                 ? std::string()
+                 : fmt::format(", temperatures fitted on {} others", over.images_per_member() - result.examples),
+             to_table(result));
+  if (!coupled.is_independent()) {
+    fmt::print("coupling {}; * an incomplete block of the lattice, which can be worse than independent members\n",
+               coupled.name());
+  }
+  if (chosen.repeats > 1) {
+    fmt::print("{}", spread_over_repeats(result, chosen.members));
+  }
+  if (!std::isfinite(result.full_precision.nll)) {
+    fmt::print(stderr, "the checkpoint gives label {} probability zero\n",
+               *first_infinite(full.test.nll_per_example()) + chosen.first);
+  }
+  fmt::print("{:.1f} s\n", seconds);
+  if (!chosen.csv.empty()) {
+    write_file(chosen.csv, to_csv(result));
+  }
+  if (!chosen.json.empty()) {
+    write_file(chosen.json, to_json(result).dump(1) + "\n");
+  }
+  if (!chosen.plots.empty()) {
+    if (draw_plots(chosen.plots, result, reliability)) {
+      fmt::print("plots: {0}/curves.png, {0}/reliability.png (and .svg)\n", chosen.plots);
+    } else {
+      fmt::print("no gnuplot here: install gnuplot-nox and run it on {}/plots.gnuplot\n", chosen.plots);
+    }
+  }
+}
+
+}  // namespace
+
+int main(int argument_count, char** arguments) {
+  options chosen;
+  CLI::App app("Turns one Vision Transformer into an ensemble of low-precision members, and scores it.\n");
+  app.option_defaults()->always_capture_default();
+  app.add_option("--model", chosen.model, "checkpoint with timm's names, .safetensors")->required();
+  app.add_option("--images", chosen.images, "test images, idx or idx.gz");
+  app.add_option("--labels", chosen.labels, "their labels, idx or idx.gz");
+  app.add_option("--first", chosen.first, "the first image to use");
+  app.add_option("--limit", chosen.limit, "how many images to use; 0: all that follow");
+  app.add_option("--calibration-images", chosen.calibration_images, "images that temperatures are fitted on");
+  app.add_option("--calibration-labels", chosen.calibration_labels, "their labels");
+  app.add_option("--calibration-first", chosen.calibration_first, "the first of them to use");
+  app.add_option("--calibration-limit", chosen.calibration_limit, "how many of them; 0: all that follow");
+  app.add_option("--bits", chosen.bits, "widths of symmetric INT-b, 2..8, comma-separated");
+  app.add_option("--members", chosen.members, "S, the number of members");
+  app.add_option("--granularity", chosen.granularity, "what shares a scale: channel, tensor or group:G");
+  app.add_option("--coupling", chosen.coupling, "of the members: independent or lattice:L");
+  app.add_option("--seed", chosen.seed, "decides every random bit; repeat r uses seed + r");
+  app.add_option("--repeats", chosen.repeats, "independent ensembles of each width");
+  app.add_option("--threads", chosen.threads, "0: all cores")->check(CLI::NonNegativeNumber);
+  app.add_option("--heads", chosen.heads, "attention heads; 0: from the metadata, else width / 64");
+  app.add_option("--mean", chosen.mean, "of pixels in 0..1, comma-separated per channel; else from the metadata");
+  app.add_option("--std", chosen.std, "of pixels, likewise");
+  app.add_option("--csv", chosen.csv, "write all rows as comma-separated values");
+  app.add_option("--json", chosen.json, "write everything as JSON");
+  app.add_option("--logits", chosen.logits, "write every member's logits to this folder, .npy");
+  app.add_option("--plots", chosen.plots, "write curves and reliability diagrams to this folder");
+  try {
+    app.parse(argument_count, arguments);
+  } catch (const CLI::ParseError& error) {
+    return app.exit(error) == 0 ? 0 : 2;
+  }
+  try {
+    run(chosen);
+  } catch (const bad_input& error) {
+    fmt::print(stderr, "evaluate_vit: {}\n", error.what());
+    return 2;
+  } catch (const std::exception& error) {
+    fmt::print(stderr, "evaluate_vit: {}\n", error.what());
+    return 1;
+  }
+  return 0;
+}

@@ -1,0 +1,64 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+// One parallel loop, over OpenMP where the including program is compiled with it and serial where it is not. Results
+// never depend on the number of threads: every index writes its own place, and nothing is reduced in here.
+
+#include <pluria/core/error.hpp>
+
+#include <atomic>
+#include <cstddef>
+#include <exception>
+
+#ifdef _OPENMP
+#include <omp.h>
+#endif
+
+namespace pluria {
+
+/// The number of threads to use when `requested` are asked for: 0 means all that the machine offers.
+/// Throws precondition_error when negative.
+inline int thread_count(int requested) {
+  require(requested >= 0, "the number of threads must not be negative");
+#ifdef _OPENMP
+  return requested == 0 ? omp_get_max_threads() : requested;
+#else
+  return 1;
+#endif
+}
+
+/// Calls `work(index)` for every index below `count`, on `threads` threads (0: all). An exception leaves the loop after
+/// the calls under way have ended; with several, the one of the lowest index that threw is rethrown.
+template <class Work>
+void parallel_for(std::size_t count, int threads, Work&& work) {
+  [[maybe_unused]] const int used = thread_count(threads);
+#ifdef _OPENMP
+  if (used > 1 && count > 1) {
+    std::exception_ptr failure;
+    std::atomic<std::size_t> failed_at = count;
+#pragma omp parallel for schedule(dynamic) num_threads(used)
+    for (std::size_t index = 0; index < count; ++index) {
+      if (failed_at.load(std::memory_order_relaxed) < index) {
+        continue;
+      }
+      try {
+        work(index);
+      } catch (...) {
+#pragma omp critical(pluria_parallel_for)
+        if (index < failed_at) {
+          failed_at = index;
+          failure = std::current_exception();
+        }
+      }
+    }
+    if (failure) {
+      std::rethrow_exception(failure);
+    }
+    return;
+  }
+#endif
+  for (std::size_t index = 0; index < count; ++index) {
+    work(index);
+  }
+}
+
+}  // namespace pluria

@@ -1,0 +1,85 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+// Number system and granularity chosen at run time, tensor by tensor: a quantizer with its type erased, and a tensor on
+// its grid from which members are drawn. The type is erased per tensor, never per weight: the loops behind it are the
+// typed ones of kernel/.
+
+#include <pluria/kernel/sample.hpp>
+#include <pluria/quantize/quantizer.hpp>
+#include <pluria/quantize/rule.hpp>
+#include <pluria/rounding/bernoulli.hpp>
+#include <pluria/rounding/nearest.hpp>
+#include <pluria/tensor/checkpoint.hpp>
+
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <string>
+#include <utility>
+#include <variant>
+#include <vector>
+
+namespace pluria {
+
+/// A rounding chosen at run time.
+using any_rounding = std::variant<nearest, bernoulli>;
+
+/// A tensor on its grid, ready to be rounded.
+struct gridded_tensor {
+  /// Member k as a float32 tensor of grid values, with the tensor's name and shape.
+  std::function<tensor(const any_rounding&, std::uint64_t k)> draw;
+  std::size_t code_bits = 0;     ///< of one member in packed form, padding included
+  std::size_t granule_bits = 0;  ///< shared by all members
+};
+
+/// Any quantizer<N, G>.
+class any_quantizer {
+ public:
+  template <number_system N, granularity G>
+  any_quantizer(quantizer<N, G> typed)  // NOLINT(google-explicit-constructor): every quantizer is one
+      : system_(N::name()),
+        granularity_(typed.granularity.name()),
+        bits_(N::bits),
+        fit_([typed](const tensor& weights) { return on_grid<N>(weights, typed.fit(weights)); }) {}
+
+  const std::string& system() const noexcept { return system_; }                 ///< "INT-5"
+  const std::string& granularity_name() const noexcept { return granularity_; }  ///< "channel", "tensor", "group:32"
+  int bits() const noexcept { return bits_; }
+
+  /// Fits the grid; errors as quantizer::fit. The result shares the tensor's bytes.
+  gridded_tensor fit(const tensor& weights) const { return fit_(weights); }
+
+ private:
+  template <number_system N>
+  static gridded_tensor on_grid(const tensor& weights, tensor_grid<N> fitted) {
+    const auto grid = std::make_shared<const tensor_grid<N>>(std::move(fitted));
+    const packed_tensor<N> form(grid);
+    return {[weights, grid](const any_rounding& rounding, std::uint64_t k) {
+              return std::visit(
+                  [&](const auto& method) { return decoded(weights, sample<N>(weights, grid, method, k, 1).front()); },
+                  rounding);
+            },
+            form.code_bits(), form.granule_bits()};
+  }
+
+  template <number_system N>
+  static tensor decoded(const tensor& weights, const packed_tensor<N>& member) {
+    std::vector<float> values(weights.size());
+    const std::size_t columns = member.columns();
+    for (std::size_t row = 0; row < member.rows(); ++row) {
+      member.decode_row(row, std::span<float>(values).subspan(row * columns, columns));
+    }
+    return tensor::from_floats(weights.name(), weights.shape(), std::move(values), weights.file());
+  }
+
+  std::string system_;
+  std::string granularity_;
+  int bits_;
+  std::function<gridded_tensor(const tensor&)> fit_;
+};
+
+/// Which tensors of a checkpoint are rounded, and how.
+using rule = basic_rule<any_quantizer>;
+
+}  // namespace pluria

@@ -1,0 +1,128 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+// The members of LPE-BSR (Nam & Lee, "Ex Uno Pluria", NeurIPS 2024): one checkpoint, rounded at random to a grid, once
+// per member. The grids are fitted once; a member is made when it is asked for and never stored.
+
+#include <pluria/core/error.hpp>
+#include <pluria/core/parallel.hpp>
+#include <pluria/member/any_quantizer.hpp>
+#include <pluria/member/concept.hpp>
+#include <pluria/random/address.hpp>
+#include <pluria/tensor/checkpoint.hpp>
+
+#include <cstddef>
+#include <cstdint>
+#include <map>
+#include <optional>
+#include <set>
+#include <string>
+#include <unordered_map>
+#include <utility>
+#include <variant>
+#include <vector>
+
+namespace pluria {
+
+/// A member source: member k is a pure function of (weights, rule, rounding, k).
+class rounded_members {
+ public:
+  /// Fits the grid of every tensor that the rule wants rounded. Throws bad_input, naming file, tensor and index, for
+  /// weights that are NaN, infinite or of a type that is not F32, F16 or BF16, and for two names with the same hash.
+  /// `threads` (0: all) are used to draw members.
+  rounded_members(checkpoint weights, const rule& decide, any_rounding rounding, int threads = 0)
+      : weights_(std::move(weights)), rounding_(rounding), threads_(threads) {
+    std::unordered_map<std::uint64_t, std::string> hashes;
+    std::map<std::pair<const std::byte*, tensor_shape>, std::string> names;
+    std::set<std::string> systems;
+    std::set<std::string> granularities;
+    grids_.reserve(weights_.tensors().size());
+    for (const tensor& current : weights_.tensors()) {
+      const auto [known, is_new] = hashes.emplace(name_hash(current.name()), current.name());
+      if (!is_new) {
+        throw bad_input(current.where() + ": its name has the same 64-bit FNV-1a hash as \"" + known->second +
+                        "\"; rename one of them");
+      }
+      const auto quantizer = decide(current.name(), current.shape());
+      if (!quantizer || current.size() == 0) {
+        grids_.emplace_back();
+        continue;
+      }
+      // A tensor that two names share is rounded once: the first name decides its bits.
+      const auto [shared, first] = names.emplace(std::pair(current.bytes().data(), current.shape()), current.name());
+      grids_.push_back(quantizer->fit(first ? current : current.renamed(shared->second)));
+      systems.insert(quantizer->system());
+      granularities.insert(quantizer->granularity_name());
+      storage_.weights += current.size();
+      storage_.code_bits += grids_.back()->code_bits;
+      storage_.granule_bits += grids_.back()->granule_bits;
+    }
+    for (std::size_t i = 0; i < grids_.size(); ++i) {
+      storage_.kept_bytes += grids_[i] ? 0 : weights_.tensors()[i].bytes().size();
+    }
+    identity_["pluria.stream"] = std::to_string(stream_version) + ", threefry4x32-" + std::to_string(generator::rounds);
+    identity_["pluria.system"] = joined(systems);
+    identity_["pluria.granularity"] = joined(granularities);
+    if (const auto* bsr = std::get_if<bernoulli>(&rounding_)) {
+      identity_["pluria.rounding"] = "bernoulli";
+      identity_["pluria.seed"] = std::to_string(bsr->seed);
+      identity_["pluria.coupling"] = bsr->coupling.name();
+    } else {
+      identity_["pluria.rounding"] = "nearest";
+    }
+  }
+
+  /// Member k: rounded tensors are float32 grid values, the others share their bytes with the source. Its identity
+  /// stands in the metadata, under names that begin with "pluria.".
+  checkpoint operator[](std::uint64_t k) const {
+    const std::vector<tensor>& sources = weights_.tensors();
+    std::vector<std::optional<tensor>> drawn(grids_.size());
+    parallel_for(grids_.size(), threads_, [&](std::size_t i) {
+      drawn[i] = grids_[i] ? grids_[i]->draw(rounding_, k).renamed(sources[i].name()) : sources[i];
+    });
+    checkpoint member(weights_.file(), weights_.metadata());
+    for (std::optional<tensor>& current : drawn) {
+      member.add(*std::move(current));
+    }
+    // What the source says of itself, if it is a member too, is not true of this one.
+    std::erase_if(member.metadata(), [](const auto& entry) { return entry.first.starts_with("pluria."); });
+    for (const auto& [key, value] : identity_) {
+      member.metadata()[key] = value;
+    }
+    if (std::holds_alternative<bernoulli>(rounding_)) {
+      member.metadata()["pluria.member"] = std::to_string(k);
+    }
+    return member;
+  }
+
+  /// What one member takes in packed form, and what all of them share.
+  struct storage {
+    std::size_t weights = 0;       ///< rounded weights
+    std::size_t code_bits = 0;     ///< of one member, padding included
+    std::size_t granule_bits = 0;  ///< shared by all members
+    std::size_t kept_bytes = 0;    ///< tensors that are not rounded, shared by all members
+  };
+  const storage& packed_storage() const noexcept { return storage_; }
+
+  const checkpoint& source() const noexcept { return weights_; }
+  const any_rounding& rounding() const noexcept { return rounding_; }
+
+ private:
+  static std::string joined(const std::set<std::string>& names) {
+    std::string text;
+    for (const std::string& name : names) {
+      text += (text.empty() ? "" : " ") + name;
+    }
+    return text;
+  }
+
+  checkpoint weights_;
+  any_rounding rounding_;
+  int threads_;
+  std::vector<std::optional<gridded_tensor>> grids_;  // in the order of the tensors; none where a tensor is kept
+  storage storage_;
+  std::map<std::string, std::string> identity_;
+};
+
+static_assert(member_source<rounded_members>);
+
+}  // namespace pluria

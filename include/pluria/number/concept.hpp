@@ -1,0 +1,54 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+// What a low-precision number system is: an ordered set of grid points, numbered by consecutive integer codes in the
+// order of their values, and for every weight its position among them. Sampling, packing, storage and kernels are
+// written once on this concept and know of no particular system.
+//
+// A position is a 32-bit fixed-point integer with 16 fractional bits: 65536 * (code below) + round_half_even(65536 *
+// fraction). Every rounding of a weight is integer arithmetic on its position (see rounding/).
+
+#include <pluria/core/lanes.hpp>
+
+#include <cmath>
+#include <concepts>
+#include <cstdint>
+#include <span>
+#include <string>
+
+namespace pluria {
+
+/// A number system with codes min_code..max_code of `bits` bits. The `granule` is what a group of weights shares: a
+/// scale, a scale and zero point, a table. Laws, each a typed test in tests/laws:
+///  - fit(weights) gives a granule whose grid covers all the (finite) weights; the empty span and all zeros are
+///  allowed;
+///  - position(w, g) lies in [65536 * min_code, 65536 * max_code] and does not decrease with w;
+///  - decode(code, g) strictly increases with code;
+///  - a weight on its grid never moves: position(decode(code, g), g) == 65536 * code for every code;
+///  - position gives a float and every lane of a batch the same integer;
+///  - storing the codes costs granule_bits per granule.
+template <class N>
+concept number_system = std::regular<typename N::granule> &&(N::bits >= 1) && (N::bits <= 8) &&
+                        (N::max_code - N::min_code < (1 << N::bits)) &&
+                        requires(std::span<const float> weights, float weight, xsimd::batch<float> lanes,
+                                 std::int32_t code, const typename N::granule& granule) {
+  { N::name() } -> std::convertible_to<std::string>;
+  { N::granule_bits } -> std::convertible_to<int>;
+  { N::fit(weights) } -> std::same_as<typename N::granule>;
+  { N::position(weight, granule) } -> std::same_as<std::int32_t>;
+  { N::position(lanes, granule) } -> std::same_as<xsimd::batch<std::int32_t>>;
+  { N::decode(code, granule) } -> std::same_as<float>;
+};
+
+/// The code whose value is nearest to zero (the lower one of two): what padding is filled with.
+template <number_system N>
+std::int32_t code_nearest_zero(const typename N::granule& granule) noexcept {
+  std::int32_t nearest = N::min_code;
+  for (std::int32_t code = N::min_code + 1; code <= N::max_code; ++code) {
+    if (std::abs(N::decode(code, granule)) < std::abs(N::decode(nearest, granule))) {
+      nearest = code;
+    }
+  }
+  return nearest;
+}
+
+}  // namespace pluria

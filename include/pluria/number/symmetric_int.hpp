@@ -1,0 +1,68 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+// Symmetric uniform integers, INT-b: codes in [-qmax, qmax] with qmax = 2^(b-1) - 1, value = scale * code,
+// scale = max(max|w| / qmax, 2^-126). The system of LPE-BSR (Nam & Lee, "Ex Uno Pluria", NeurIPS 2024, section 3).
+
+#include <pluria/number/concept.hpp>
+
+#include <algorithm>
+#include <cmath>
+#include <cstdint>
+#include <span>
+#include <string>
+
+namespace pluria {
+
+template <int Bits>
+struct symmetric_int {
+  static_assert(Bits >= 2, "symmetric_int<1> has no code but zero: use 2 to 8 bits");
+  static_assert(Bits <= 8, "symmetric_int takes 2 to 8 bits");
+
+  static constexpr int bits = Bits;
+  static constexpr std::int32_t max_code = (1 << (Bits - 1)) - 1;
+  // -2^(b-1) is left unused: the grid is symmetric, so rounding stays unbiased at both ends.
+  static constexpr std::int32_t min_code = -max_code;
+
+  struct granule {
+    float scale = 1.0F;  ///< the distance of two grid points, at least 2^-126
+    friend bool operator==(const granule&, const granule&) = default;
+  };
+  static constexpr int granule_bits = 32;
+
+  /// The literature's name: INT-4.
+  static std::string name() { return "INT-" + std::to_string(Bits); }
+
+  /// The granule whose outermost codes are the largest magnitude among the (finite) weights. The floor 2^-126 covers
+  /// granules that are all zero, or so small that the scale would be subnormal and lose digits.
+  static granule fit(std::span<const float> weights) noexcept {
+    float largest = 0.0F;
+    for (const float weight : weights) {
+      largest = std::max(largest, std::abs(weight));
+    }
+    const float scale = std::max(largest / static_cast<float>(max_code), 0x1p-126F);
+    // The quotient, rounded up, may put the outermost value beyond the largest float.
+    return {std::isinf(scale * static_cast<float>(max_code)) ? std::nextafter(scale, 0.0F) : scale};
+  }
+
+  /// The position of a float, or of every lane of a batch; weights beyond the outermost codes are clamped to them.
+  //
+  // Multiplying by the reciprocal, one division per granule, is exact enough: no weight on its grid moves, for any
+  // scale (tests/number/symmetric_int.cpp goes through all 2^23 mantissas). A product with a power of two is exact, so
+  // nothing here can be contracted into a fused operation that would round differently.
+  template <class Float>
+  static auto position(const Float& weight, const granule& granule) noexcept {
+    constexpr auto limit = static_cast<float>(max_code);
+    const Float steps = lanes::clamp(Float(weight * Float(1.0F / granule.scale)), -limit, limit);
+    return lanes::round_half_even(Float(steps * Float(65536.0F)));
+  }
+
+  static float decode(std::int32_t code, const granule& granule) noexcept {
+    return granule.scale * static_cast<float>(code);
+  }
+};
+
+static_assert(number_system<symmetric_int<2>> && number_system<symmetric_int<3>> && number_system<symmetric_int<4>> &&
+              number_system<symmetric_int<5>> && number_system<symmetric_int<6>> && number_system<symmetric_int<7>> &&
+              number_system<symmetric_int<8>>);
+
+}  // namespace pluria

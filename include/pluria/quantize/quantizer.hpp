@@ -1,0 +1,72 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+// A quantizer puts the weights of a tensor on a grid: a number system, and how large its granules are. The scale is the
+// number system's own fit, absmax for symmetric_int.
+
+#include <pluria/core/error.hpp>
+#include <pluria/number/concept.hpp>
+#include <pluria/quantize/granularity.hpp>
+#include <pluria/tensor/checkpoint.hpp>
+#include <pluria/tensor/tensor_grid.hpp>
+
+#include <algorithm>
+#include <bit>
+#include <cmath>
+#include <cstddef>
+#include <cstdint>
+#include <span>
+#include <string>
+#include <vector>
+
+namespace pluria {
+
+/// Throws bad_input, naming tensor and index, at the first weight that is NaN or infinite; `first` is the index of
+/// values[0] in the tensor.
+inline void check_finite(const tensor& weights, std::span<const float> values, std::size_t first) {
+  // One pass without branches: the exponent of a non-finite float is all ones.
+  std::uint32_t largest = 0;
+  for (const float value : values) {
+    largest = std::max(largest, std::bit_cast<std::uint32_t>(value) & 0x7fffffffU);
+  }
+  if (largest < 0x7f800000U) [[likely]] {
+    return;
+  }
+  const auto found = std::find_if_not(values.begin(), values.end(), [](float value) { return std::isfinite(value); });
+  const auto index = first + static_cast<std::size_t>(found - values.begin());
+  throw bad_input(mismatch_message(weights.where() + ", index " + std::to_string(index), "a finite weight",
+                                   std::to_string(*found)));
+}
+
+template <number_system N, granularity G = per_channel>
+struct quantizer {
+  using number = N;
+  G granularity{};
+
+  /// The grid of a tensor of F32, F16 or BF16 weights. Throws bad_input, naming tensor and index, for other types and
+  /// for weights that are NaN or infinite. Needs memory for the floats of one row, or of the tensor where that is the
+  /// granule.
+  tensor_grid<N> fit(const tensor& weights) const {
+    granule_map map = granularity.map(weights.rows(), weights.columns());
+    std::vector<typename N::granule> granules;
+    granules.reserve(map.size());
+    std::vector<float> values(map.is_whole() ? weights.size() : weights.columns());
+    if (map.is_whole()) {
+      weights.read(0, values);
+      check_finite(weights, values, 0);
+      granules.push_back(N::fit(values));
+    } else {
+      for (std::size_t row = 0; row < weights.rows(); ++row) {
+        weights.read(row * weights.columns(), values);
+        check_finite(weights, values, row * weights.columns());
+        for (std::size_t column = 0; column < values.size();) {
+          const std::size_t end = map.run_end(column);
+          granules.push_back(N::fit(std::span<const float>(values).subspan(column, end - column)));
+          column = end;
+        }
+      }
+    }
+    return {std::move(map), std::move(granules)};
+  }
+};
+
+}  // namespace pluria

@@ -1,0 +1,92 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+// Bernoulli stochastic rounding (BSR; Nam & Lee, "Ex Uno Pluria", NeurIPS 2024, section 3): a weight between two codes
+// goes up with the probability of its fraction, so its expectation is the weight. On positions that is
+//
+//   code of member k = (position + dither_k) >> 16,   dither_k uniform on 0..65535.
+//
+// Probabilities are exact to 2^-16 of a step. How the dithers of different members depend on each other is the
+// coupling:
+//
+//   independent   16 fresh bits per weight and member; what the paper does
+//   lattice(L)    members of a block of L use dither_k = B + A * (k mod L) mod 2^16, a randomly shifted lattice, B the
+//   low
+//                 half of one random word per weight and A = (its high half | 1) * 65536 / L. Each member alone is
+//                 exactly BSR; together the L dithers fall one into each of L equal intervals, so floor or ceil of L *
+//                 fraction members go up, and a weight's mean over the block is within 1/L of a step of it. Variance
+//                 reduction only: the limit of many members is the same, members of a block are not exchangeable, and
+//                 an incomplete block can be worse than independent members.
+
+#include <pluria/core/error.hpp>
+#include <pluria/random/address.hpp>
+
+#include <bit>
+#include <cstdint>
+#include <string>
+
+namespace pluria {
+
+/// How members depend on each other.
+class coupling {
+ public:
+  constexpr coupling() = default;  ///< independent
+  explicit constexpr coupling(std::uint32_t block) : block_(block) {}
+
+  /// Members per block: 1 where they are independent.
+  constexpr std::uint32_t block() const noexcept { return block_; }
+  constexpr bool is_independent() const noexcept { return block_ == 1; }
+
+  /// "independent" or "lattice:8".
+  std::string name() const { return is_independent() ? "independent" : "lattice:" + std::to_string(block_); }
+
+  friend bool operator==(const coupling&, const coupling&) = default;
+
+ private:
+  std::uint32_t block_ = 1;
+};
+
+inline constexpr coupling independent{};
+
+/// Blocks of `members` lattice-coupled members; a power of two in 2..256, else precondition_error.
+constexpr coupling lattice(std::uint32_t members) {
+  require(members >= 2 && members <= 256 && std::has_single_bit(members),
+          "lattice: the number of members in a block must be a power of two in 2..256");
+  return coupling{members};
+}
+
+/// Bernoulli stochastic rounding with a seed: member k of a tensor is a pure function of (seed, name, coupling, k).
+struct bernoulli {
+  std::uint64_t seed = 0;
+  pluria::coupling coupling = independent;
+  friend bool operator==(const bernoulli&, const bernoulli&) = default;
+
+  /// The code for a position and a dither in 0..65535; std::int32_t or a batch of it.
+  template <class Int>
+  static constexpr Int code(const Int& position, const Int& dither) noexcept {
+    return (position + dither) >> 16;
+  }
+
+  /// The random bits of member `member` of the tensor with this name hash, or of the block of members it belongs to.
+  stream bits(std::uint64_t tensor_hash, std::uint64_t member) const {
+    return {seed, tensor_hash, coupling.is_independent() ? purpose::rounding : purpose::lattice,
+            static_cast<std::uint32_t>(std::countr_zero(coupling.block())), member / coupling.block()};
+  }
+
+  /// The lattice's dither of member `member`, out of the word of its weight; std::uint32_t or a batch of it.
+  template <class Word>
+  Word lattice_dither(const Word& word, std::uint64_t member) const noexcept {
+    const auto place = static_cast<std::uint32_t>(member % coupling.block());
+    const Word step = (word >> 16) | Word(1U);
+    return (word + step * Word(place * (65536U / coupling.block()))) & Word(0xffffU);
+  }
+
+  /// The definition: the dither of one weight, element `element` of 128-element block `block`, in member `member`.
+  std::uint32_t dither(std::uint64_t tensor_hash, std::uint64_t block, std::uint32_t element,
+                       std::uint64_t member) const {
+    const stream random = bits(tensor_hash, member);
+    return coupling.is_independent() ? decision_bits_16(random, block, element)
+                                     : lattice_dither(decision_bits_32(random, block, element), member);
+  }
+};
+
+}  // namespace pluria

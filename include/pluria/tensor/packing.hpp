@@ -1,0 +1,103 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+// How b-bit codes lie in memory, the same on every ISA. Rows are cut into blocks of 128 elements; every row starts a
+// new block. The stored value of an element is code - min_code, b bits without sign. A block stores the bits of its
+// values in fields of 8, 4, 2 and 1 bits, as the binary digits of b say (b = 5 is 4 + 1), the field with the high bits
+// first, 16 * b bytes in all. In a field of f bits element e sits in 32-bit word e mod 4f, at bits f * floor(e / 4f):
+//
+//   f = 4:  word 0 holds elements 0, 16, 32, ... 112, lowest bits first; word 1 holds 1, 17, ...
+//
+// so that 8 batches of 16 lanes become one 64-byte field by shift and or, with no byte shuffles, and narrower machines
+// write the very same words. (Elements side by side in a byte would need a shuffle per batch, which xsimd cannot
+// express on all ISAs.)
+
+#include <pluria/core/error.hpp>
+
+#include <array>
+#include <bit>
+#include <cstddef>
+#include <cstdint>
+#include <span>
+
+namespace pluria {
+
+/// Elements in a block.
+inline constexpr std::size_t block_size = 128;
+
+/// 128-element blocks that a row of `columns` elements takes.
+constexpr std::size_t blocks_per_row(std::size_t columns) noexcept {
+  return (columns + block_size - 1) / block_size;
+}
+
+/// One field of a block: `width` bits of every stored value, taken from bit `shift` up.
+struct packed_field {
+  std::uint32_t width = 0;
+  std::uint32_t shift = 0;
+  std::size_t first_word = 0;  ///< within the block
+
+  constexpr std::size_t words() const noexcept { return 4 * std::size_t{width}; }
+  constexpr std::uint32_t mask() const noexcept { return (1U << width) - 1; }
+};
+
+/// The fields of a block of b-bit values, and the block's size.
+template <int Bits>
+requires(Bits >= 1 && Bits <= 8) struct packed_block {
+  static constexpr std::size_t words = 4 * std::size_t{Bits};
+  static constexpr std::size_t field_count = static_cast<std::size_t>(std::popcount(static_cast<unsigned>(Bits)));
+
+  static constexpr std::array<packed_field, field_count> fields = [] {
+    std::array<packed_field, field_count> result{};
+    std::size_t count = 0;
+    std::size_t first_word = 0;
+    std::uint32_t remaining = Bits;
+    for (const std::uint32_t width : {8U, 4U, 2U, 1U}) {
+      if ((Bits & width) != 0) {
+        remaining -= width;
+        result[count++] = {width, remaining, first_word};
+        first_word += 4 * width;
+      }
+    }
+    return result;
+  }();
+
+  /// The definition: words of a block out of its 128 stored values, each below 2^Bits.
+  static constexpr void pack(std::span<const std::uint32_t, block_size> stored, std::span<std::uint32_t, words> block) {
+    for (const packed_field& field : fields) {
+      for (std::size_t word = 0; word < field.words(); ++word) {
+        std::uint32_t bits = 0;
+        for (std::size_t e = word; e < block_size; e += field.words()) {
+          bits |= (stored[e] >> field.shift & field.mask()) << (field.width * (e / field.words()));
+        }
+        block[field.first_word + word] = bits;
+      }
+    }
+  }
+
+  /// The inverse of pack.
+  static constexpr void unpack(std::span<const std::uint32_t, words> block,
+                               std::span<std::uint32_t, block_size> stored) {
+    for (std::uint32_t& value : stored) {
+      value = 0;
+    }
+    for (const packed_field& field : fields) {
+      for (std::size_t first = 0; first < block_size; first += field.words()) {
+        const auto shift = static_cast<std::uint32_t>(field.width * (first / field.words()));
+        for (std::size_t word = 0; word < field.words(); ++word) {
+          stored[first + word] |= (block[field.first_word + word] >> shift & field.mask()) << field.shift;
+        }
+      }
+    }
+  }
+
+  /// One stored value of a block.
+  static constexpr std::uint32_t at(std::span<const std::uint32_t, words> block, std::size_t element) {
+    std::uint32_t value = 0;
+    for (const packed_field& field : fields) {
+      const std::uint32_t word = block[field.first_word + element % field.words()];
+      value |= (word >> (field.width * (element / field.words())) & field.mask()) << field.shift;
+    }
+    return value;
+  }
+};
+
+}  // namespace pluria

@@ -1,0 +1,86 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+// The grid of one tensor: its granules, and which of them each weight belongs to. A granule covers the whole tensor,
+// one row (output channel), or a group of neighbours along the input axis.
+
+#include <pluria/core/error.hpp>
+#include <pluria/number/concept.hpp>
+
+#include <cstddef>
+#include <utility>
+#include <vector>
+
+namespace pluria {
+
+/// The part of a rows x columns tensor that shares a granule. Groups are multiples of 16 columns, so that no batch of
+/// lanes straddles two; the last group of a row may be shorter.
+class granule_map {
+ public:
+  granule_map() = default;
+
+  /// One granule for all.
+  static granule_map whole(std::size_t rows, std::size_t columns) { return {rows, columns, 0, 0}; }
+
+  /// A granule per row and `group` columns; a group of at least `columns` is the whole row. Throws precondition_error
+  /// unless `group` is a positive multiple of 16 or covers the row.
+  static granule_map groups(std::size_t rows, std::size_t columns, std::size_t group) {
+    require(group >= columns || (group > 0 && group % 16 == 0), "a group of weights must be a positive multiple of 16");
+    // Group 0 stands for the whole tensor, so that of a row without columns is 1; no sum, so that none overflows.
+    const std::size_t size = group == 0 ? 1 : group;
+    return {rows, columns, columns / size + (columns % size == 0 ? 0 : 1), size};
+  }
+
+  std::size_t rows() const noexcept { return rows_; }
+  std::size_t columns() const noexcept { return columns_; }
+
+  /// The number of granules.
+  std::size_t size() const noexcept { return is_whole() ? 1 : rows_ * per_row_; }
+
+  /// The granule of a weight.
+  std::size_t index(std::size_t row, std::size_t column) const noexcept {
+    return is_whole() ? 0 : row * per_row_ + (per_row_ == 1 ? 0 : column / group_);
+  }
+
+  /// The first column behind `column` that belongs to another granule of the row, or the row's end.
+  std::size_t run_end(std::size_t column) const noexcept {
+    if (per_row_ <= 1) {
+      return columns_;
+    }
+    const std::size_t end = (column / group_ + 1) * group_;
+    return end < columns_ ? end : columns_;
+  }
+
+  bool is_whole() const noexcept { return group_ == 0; }
+
+  friend bool operator==(const granule_map&, const granule_map&) = default;
+
+ private:
+  granule_map(std::size_t rows, std::size_t columns, std::size_t per_row, std::size_t group)
+      : rows_(rows), columns_(columns), per_row_(per_row), group_(group) {}
+
+  std::size_t rows_ = 0;
+  std::size_t columns_ = 0;
+  std::size_t per_row_ = 0;
+  std::size_t group_ = 0;  // 0: one granule for the whole tensor
+};
+
+/// A tensor's granules in the order of `map`: rows first, then groups.
+template <number_system N>
+struct tensor_grid {
+  granule_map map;
+  std::vector<typename N::granule> granules;
+
+  tensor_grid() = default;
+  /// Throws precondition_error when there are not as many granules as the map has.
+  tensor_grid(granule_map placed, std::vector<typename N::granule> stored)
+      : map(std::move(placed)), granules(std::move(stored)) {
+    require(granules.size() == map.size(), "tensor_grid: as many granules as the map has");
+  }
+
+  const typename N::granule& at(std::size_t row, std::size_t column) const noexcept {
+    return granules[map.index(row, column)];
+  }
+  friend bool operator==(const tensor_grid&, const tensor_grid&) = default;
+};
+
+}  // namespace pluria

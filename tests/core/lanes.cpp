@@ -1,0 +1,90 @@
+// SPDX-License-Identifier: MIT
+
+#include <pluria/core/lanes.hpp>
+#include <support/batches.hpp>
+#include <support/catch.hpp>
+#include <support/integer_weights.hpp>
+
+#include <array>
+#include <bit>
+#include <cmath>
+#include <cstddef>
+#include <cstdint>
+#include <limits>
+#include <utility>
+#include <vector>
+
+namespace {
+
+using namespace support;
+
+// Half to even without the machine's own rounding: |value| < 2^23.
+std::int32_t rounded(float value) {
+  const double below = std::floor(static_cast<double>(value));
+  const double fraction = static_cast<double>(value) - below;
+  const auto floor = static_cast<std::int32_t>(below);
+  if (fraction == 0.5) {
+    return floor % 2 == 0 ? floor : floor + 1;
+  }
+  return fraction < 0.5 ? floor : floor + 1;
+}
+
+TEST_CASE("rounding is half to even, for a float and for every lane", "[core]") {
+  // Quarters up to 2^16, their neighbours, and large values that have no fraction left to lose.
+  std::vector<float> values;
+  for (std::int32_t quarters = -(1 << 18); quarters < 1 << 18; quarters += 1) {
+    values.push_back(static_cast<float>(quarters) / 4.0F);
+  }
+  for (std::int32_t halves = -511; halves <= 511; halves += 2) {
+    const float tie = static_cast<float>(halves) / 2.0F;
+    values.push_back(std::nextafter(tie, -1000.0F));
+    values.push_back(std::nextafter(tie, 1000.0F));
+  }
+  for (std::uint32_t i = 0; i < 4096; ++i) {
+    values.push_back(integer_weight(i, 0x1p23F));
+  }
+  values.resize(values.size() / lanes * lanes);
+
+  std::size_t wrong = 0;
+  for (std::size_t first = 0; first < values.size(); first += lanes) {
+    const auto batch = lanes_of(pluria::lanes::round_half_even(floats::load_unaligned(&values[first])));
+    for (std::size_t lane = 0; lane < lanes; ++lane) {
+      const std::int32_t expected = rounded(values[first + lane]);
+      wrong += pluria::lanes::round_half_even(values[first + lane]) == expected ? 0U : 1U;
+      wrong += batch[lane] == expected ? 0U : 1U;
+    }
+  }
+  CHECK(wrong == 0);
+}
+
+TEST_CASE("clamp limits a float and every lane", "[core]") {
+  const float infinity = std::numeric_limits<float>::infinity();
+  for (const float value : {-infinity, -3.0F, -2.0F, std::nextafter(-2.0F, 0.0F), -0.0F, 0.0F, 1.5F, 2.0F, 2.5F,
+                            std::numeric_limits<float>::max(), infinity}) {
+    const float expected = value < -2.0F ? -2.0F : value > 2.0F ? 2.0F : value;
+    CHECK(pluria::lanes::clamp(value, -2.0F, 2.0F) == expected);
+    for (const float lane : lanes_of(pluria::lanes::clamp(floats(value), -2.0F, 2.0F))) {
+      CHECK(lane == expected);
+    }
+  }
+}
+
+TEST_CASE("rotation brings leaving bits back in, by every count", "[core]") {
+  std::size_t wrong = 0;
+  const auto check = [&]<int Count>(std::integral_constant<int, Count>) {
+    for (std::uint32_t i = 0; i < 256; ++i) {
+      const std::uint32_t word = mixed(i + 1);
+      wrong += pluria::lanes::rotate_left<Count>(word) == std::rotl(word, Count) ? 0U : 1U;
+      for (const std::uint32_t lane : lanes_of(pluria::lanes::rotate_left<Count>(words(word)))) {
+        wrong += lane == std::rotl(word, Count) ? 0U : 1U;
+      }
+    }
+  };
+  [&]<int... Count>(std::integer_sequence<int, Count...>) {
+    (check(std::integral_constant<int, Count + 1>{}), ...);
+  }
+  (std::make_integer_sequence<int, 31>{});
+  CHECK(wrong == 0);
+}
+
+}  // namespace

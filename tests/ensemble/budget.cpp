@@ -1,0 +1,66 @@
+// SPDX-License-Identifier: MIT
+
+#include <pluria/ensemble/budget.hpp>
+#include <pluria/number/symmetric_int.hpp>
+#include <support/catch.hpp>
+#include <support/checkpoints.hpp>
+
+#include <cmath>
+#include <cstddef>
+
+namespace {
+
+using pluria::packed_budget;
+using pluria::quantizer;
+using pluria::rounded_members;
+using pluria::symmetric_int;
+
+// The weights of support::make_checkpoint that are rounded by default: [3, 129] takes 6 blocks, [2, 50] takes 2 and
+// [4, 64] takes 4. Kept: 3 halves, 4 * 16 floats and 2 int32 of 4 bytes, 6 + 256 + 8 bytes.
+constexpr std::size_t weights = 3 * 129 + 2 * 50 + 4 * 64;
+constexpr std::size_t padded = (6 + 2 + 4) * 128;
+constexpr std::size_t kept = 6 + 256 + 8;
+
+template <class Int, class G>
+rounded_members::storage storage_of(const quantizer<Int, G>& used) {
+  return rounded_members(support::make_checkpoint(), used, pluria::nearest{}).packed_storage();
+}
+
+TEST_CASE("the storage of a member counts padding, granules and what is kept", "[ensemble]") {
+  const auto channel = storage_of(quantizer<symmetric_int<5>>{});
+  CHECK(channel.weights == weights);
+  CHECK(channel.code_bits == 5 * padded);
+  CHECK(channel.granule_bits == 32 * (3 + 2 + 4));
+  CHECK(channel.kept_bytes == kept);
+  CHECK(storage_of(quantizer<symmetric_int<5>, pluria::per_tensor>{}).granule_bits == 32 * 3);
+  // 129 columns are 48 + 48 + 33, 50 are 48 + 2 and 64 are 48 + 16.
+  CHECK(storage_of(quantizer<symmetric_int<3>, pluria::per_group>{pluria::per_group(48)}).granule_bits ==
+        32 * (3 * 3 + 2 * 2 + 4 * 2));
+  CHECK(storage_of(quantizer<symmetric_int<3>, pluria::per_group>{pluria::per_group(48)}).code_bits == 3 * padded);
+}
+
+TEST_CASE("an ensemble's budget has codes once per member, granules and kept tensors once", "[ensemble]") {
+  const auto storage = storage_of(quantizer<symmetric_int<5>>{});
+  for (const std::size_t members : {0U, 1U, 8U, 100U}) {
+    const pluria::ensemble_budget budget = packed_budget(storage, members);
+    const std::size_t bits = members * 5 * padded + 32 * 9;
+    CHECK(budget.members == members);
+    CHECK(budget.bits_per_weight == static_cast<double>(bits) / static_cast<double>(weights));
+    CHECK(budget.total_bytes == bits / 8 + kept);
+  }
+}
+
+TEST_CASE("bits are rounded up to bytes", "[ensemble]") {
+  CHECK(packed_budget({.weights = 1, .code_bits = 1, .granule_bits = 0, .kept_bytes = 10}, 1).total_bytes == 11);
+  CHECK(packed_budget({.weights = 1, .code_bits = 4, .granule_bits = 0, .kept_bytes = 10}, 2).total_bytes == 11);
+  CHECK(packed_budget({.weights = 1, .code_bits = 3, .granule_bits = 0, .kept_bytes = 10}, 3).total_bytes == 12);
+}
+
+TEST_CASE("bits per weight of nothing are no number", "[ensemble]") {
+  const rounded_members none(pluria::checkpoint{}, quantizer<symmetric_int<4>>{}, pluria::nearest{});
+  const pluria::ensemble_budget budget = packed_budget(none.packed_storage(), 8);
+  CHECK(std::isnan(budget.bits_per_weight));
+  CHECK(budget.total_bytes == 0);
+}
+
+}  // namespace

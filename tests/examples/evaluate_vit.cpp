@@ -1,0 +1,226 @@
+// SPDX-License-Identifier: MIT
+#include <pluria/ensemble/scores.hpp>
+#include <pluria/io/idx.hpp>
+#include <pluria/io/npy.hpp>
+#include <pluria/io/replaced_file.hpp>
+#include <pluria/io/safetensors.hpp>
+
+#include <unistd.h>
+
+#include <cmath>
+#include <filesystem>
+#include <limits>
+#include <nlohmann/json.hpp>
+#include <string>
+#include <vector>
+
+#include "examples/program.hpp"
+#include "support/catch.hpp"
+
+namespace {
+
+using namespace pluria;
+namespace fs = std::filesystem;
+
+const std::string model = PLURIA_SOURCE_DIR "/examples/evaluate_vit/models/vit-tiny.safetensors";
+const std::string test_set =
+    " --images " PLURIA_DATASET "/t10k-images-idx3-ubyte.gz --labels " PLURIA_DATASET "/t10k-labels-idx1-ubyte.gz";
+
+// A folder of this process, removed at the end.
+struct scratch {
+  fs::path path = fs::temp_directory_path() / ("pluria-evaluate-" + std::to_string(::getpid()));
+  scratch() { fs::create_directories(path); }
+  ~scratch() { fs::remove_all(path); }
+  std::string operator/(const std::string& name) const { return (path / name).string(); }
+};
+
+program_result evaluate(const std::string& arguments) {
+  return run_program(PLURIA_EVALUATE_VIT " " + arguments);
+}
+
+nlohmann::json evaluate_json(const scratch& folder, const std::string& arguments) {
+  const std::string file = folder / "report.json";
+  const program_result result = evaluate("--model " + model + test_set + " --json " + file + " " + arguments);
+  INFO(result.output);
+  REQUIRE(result.status == 0);
+  return nlohmann::json::parse(read_text(file));
+}
+
+bool close(double a, double b) {
+  return std::abs(a - b) < 1e-9;
+}
+
+// Exit status 2, and a message with all of `parts`.
+void check_refused(const std::string& arguments, const std::vector<std::string>& parts) {
+  const program_result result = evaluate(arguments);
+  INFO(arguments << "\n" << result.output);
+  CHECK(result.status == 2);
+  for (const std::string& part : parts) {
+    CHECK(result.output.find(part) != std::string::npos);
+  }
+}
+
+}  // namespace
+
+TEST_CASE("evaluate_vit reports every number of members, and its scores are those of the logits it writes",
+          "[examples]") {
+  const scratch folder;
+  const std::string calibration =
+      " --calibration-images " PLURIA_DATASET "/train-images-idx3-ubyte.gz --calibration-labels " PLURIA_DATASET
+      "/train-labels-idx1-ubyte.gz --calibration-first 55000 --calibration-limit 40";
+  const nlohmann::json report =
+      evaluate_json(folder, "--limit 48 --bits 4 --members 4 --coupling lattice:4 --seed 3 --csv " +
+                                (folder / "rows.csv") + " --logits " + (folder / "logits") + calibration);
+
+  CHECK(report["model"] == "vit-tiny.safetensors");
+  CHECK(report["parameters"] == 205066);
+  CHECK(report["images"] == 48);
+  CHECK(report["full_precision_calibrated"]["temperature"].is_number());
+  REQUIRE(report["rows"].size() == 5);
+  for (const auto& row : report["rows"]) {
+    for (const char* field : {"system",
+                              "bits",
+                              "method",
+                              "granularity",
+                              "coupling",
+                              "engine",
+                              "activations",
+                              "seed",
+                              "members",
+                              "nll",
+                              "err",
+                              "ece",
+                              "brier",
+                              "ambiguity",
+                              "mean_member_nll",
+                              "mean_member_err",
+                              "nll_difference",
+                              "nll_difference_se",
+                              "ece_se",
+                              "confidence_gap",
+                              "complete_block",
+                              "temperature",
+                              "calibrated_nll",
+                              "calibrated_ece",
+                              "storage",
+                              "bits_per_weight"}) {
+      INFO(field);
+      CHECK(row.contains(field));
+      CHECK_FALSE(row[field].is_null());
+    }
+  }
+  CHECK(report["rows"][0]["method"] == "rtn");
+
+  const auto labels_tensor = load_npy(folder / "logits/labels.npy");
+  std::vector<std::int32_t> labels(labels_tensor.size());
+  std::memcpy(labels.data(), labels_tensor.bytes().data(), labels_tensor.bytes().size());
+  scores ensemble{labels};
+  scores full{labels};
+  full.add(load_npy(folder / "logits/full-precision/logits-000.npy").to_floats());
+  CHECK(close(report["full_precision"]["nll"], full.nll()));
+  for (std::size_t k = 0; k < 4; ++k) {
+    const tensor logits = load_npy(folder / ("logits/INT-4-bsr/logits-00" + std::to_string(k) + ".npy"));
+    CHECK(logits.shape() == tensor_shape{48, 10});
+    ensemble.add(logits.to_floats());
+    const auto& row = report["rows"][k + 1];
+    CHECK(row["method"] == "bsr");
+    CHECK(row["members"] == k + 1);
+    CHECK(row["complete_block"] == (k == 3));
+    CHECK(close(row["nll"], ensemble.nll()));
+    CHECK(close(row["ece"], ensemble.ece()));
+    CHECK(close(row["ambiguity"], ensemble.ambiguity()));
+    CHECK(close(row["ambiguity"], row["mean_member_nll"].get<double>() - row["nll"].get<double>()));
+    CHECK(close(row["nll_difference"], row["nll"].get<double>() - report["full_precision"]["nll"].get<double>()));
+  }
+  // Names, full precision, and the rows.
+  const std::string csv = read_text(folder / "rows.csv");
+  CHECK(std::count(csv.begin(), csv.end(), '\n') == 7);
+}
+
+TEST_CASE("the number of threads does not change a figure, the seed does", "[examples]") {
+  const scratch folder;
+  const std::string arguments = "--limit 40 --bits 5 --members 2 --granularity group:32 ";
+  const nlohmann::json one = evaluate_json(folder, arguments + "--threads 1");
+  CHECK(one == evaluate_json(folder, arguments + "--threads 2"));
+  CHECK(one["full_precision_calibrated"].is_null());
+  CHECK(one["rows"][2]["nll"] != evaluate_json(folder, arguments + "--seed 1")["rows"][2]["nll"]);
+}
+
+TEST_CASE("evaluate_vit writes nothing but its table into a pipe", "[examples]") {
+  const program_result result = evaluate("--model " + model + test_set + " --limit 20 --bits 5 --members 1");
+  CHECK(result.status == 0);
+  CHECK(result.output.find('\r') == std::string::npos);
+  CHECK(result.output.find("INT-5 RTN") != std::string::npos);
+}
+
+TEST_CASE("evaluate_vit refuses bad arguments with exit status 2 and what it expected", "[examples]") {
+  const std::string base = "--model " + model + test_set + " --limit 20 ";
+  check_refused("--model missing.safetensors" + test_set, {"missing.safetensors"});
+  check_refused("--model " PLURIA_DATASET "/t10k-labels-idx1-ubyte.gz" + test_set, {"t10k-labels-idx1-ubyte.gz"});
+  check_refused(base + "--bits 9", {"--bits", "2..8", "9"});
+  check_refused(base + "--bits 1,4", {"--bits", "2..8"});
+  check_refused(base + "--coupling lattice:6", {"--coupling", "power of two", "lattice:6"});
+  check_refused(base + "--granularity group:24", {"--granularity", "multiple of 16", "group:24"});
+  check_refused(base + "--members 0", {"--members", "found 0"});
+  check_refused(base + "--first 10000", {"10020", "10000"});
+  check_refused(base + "--heads 3", {"heads", "divisor of the width 64", "3"});
+  check_refused(base + "--no-such-option", {"no-such-option"});
+  check_refused("--model " + model +
+                    " --images " PLURIA_DATASET "/t10k-images-idx3-ubyte.gz --labels " PLURIA_DATASET
+                    "/train-labels-idx1-ubyte.gz",
+                {"10000", "60000"});
+}
+
+TEST_CASE("evaluate_vit names file, tensor and index of an unusable checkpoint, and writes nothing", "[examples]") {
+  const scratch folder;
+  const checkpoint weights = load_safetensors(model);
+  const auto refused = [&](const std::string& name, const std::vector<std::string>& parts, auto change) {
+    checkpoint changed("", weights.metadata());
+    for (const tensor& current : weights.tensors()) {
+      change(changed, current);
+    }
+    const std::string file = folder / name;
+    save_safetensors(changed, file);
+    std::vector<std::string> all = parts;
+    all.push_back(name);
+    check_refused("--model " + file + test_set + " --limit 20 --json " + (folder / "none.json"), all);
+    CHECK_FALSE(fs::exists(folder / "none.json"));
+  };
+  refused("nan.safetensors", {"blocks.1.mlp.fc1.weight", "index 77", "finite", "nan"},
+          [](checkpoint& changed, const tensor& current) {
+            if (current.name() != "blocks.1.mlp.fc1.weight") {
+              changed.add(current);
+              return;
+            }
+            std::vector<float> values = current.to_floats();
+            values[77] = std::numeric_limits<float>::quiet_NaN();
+            changed.add(tensor::from_floats(current.name(), current.shape(), values));
+          });
+  refused("missing.safetensors", {"\"norm.bias\"", "not found"}, [](checkpoint& changed, const tensor& current) {
+    if (current.name() != "norm.bias") {
+      changed.add(current);
+    }
+  });
+  refused("misshapen.safetensors", {"\"blocks.0.attn.proj.weight\"", "[64, 64]", "[32, 128]"},
+          [](checkpoint& changed, const tensor& current) {
+            if (current.name() != "blocks.0.attn.proj.weight") {
+              changed.add(current);
+              return;
+            }
+            changed.add(tensor(current.name(), current.type(), {32, 128}, current.bytes(),
+                               std::make_shared<const tensor>(current)));
+          });
+  refused("labels.safetensors", {"t10k-labels", "label 0", "0..4", "9"},
+          [](checkpoint& changed, const tensor& current) {
+            // A head of 5 classes: labels 5..9 are out of range.
+            if (current.name() == "head.weight") {
+              changed.add(tensor(current.name(), current.type(), {5, 64}, current.bytes().first(2 * 5 * 64),
+                                 std::make_shared<const tensor>(current)));
+            } else if (current.name() == "head.bias") {
+              changed.add(tensor(current.name(), current.type(), {5}, current.bytes().first(10),
+                                 std::make_shared<const tensor>(current)));
+            } else {
+              changed.add(current);
+            }
+          });
+}

@@ -1,0 +1,27 @@
+# SPDX-License-Identifier: MIT
+# cmake -D PROGRAM=<digest> -D EXPECTED=<digests.txt> -D "CPU_FLAGS=<flags the program needs>" -P check_digests.cmake
+cmake_minimum_required(VERSION 3.25)
+
+if(CPU_FLAGS)
+  file(STRINGS /proc/cpuinfo cpu_flags REGEX "^flags" LIMIT_COUNT 1)
+  string(REPLACE " " ";" cpu_flags "${cpu_flags}")
+  string(REPLACE " " ";" CPU_FLAGS "${CPU_FLAGS}")
+  foreach(flag IN LISTS CPU_FLAGS)
+    if(NOT flag IN_LIST cpu_flags)
+      message("skipped: this machine has no ${flag}")
+      return()
+    endif()
+  endforeach()
+endif()
+
+execute_process(COMMAND ${PROGRAM} OUTPUT_VARIABLE found COMMAND_ERROR_IS_FATAL ANY)
+file(READ ${EXPECTED} expected)
+if(found STREQUAL expected)
+  return()
+endif()
+string(REPLACE "\n" ";" expected "${expected}")
+string(REPLACE "\n" ";" lines "${found}")
+set(differences ${lines})
+list(REMOVE_ITEM differences ${expected})
+list(REMOVE_ITEM expected ${lines})
+message(FATAL_ERROR "expected, not found: ${expected}\nfound, not expected: ${differences}")

@@ -1,0 +1,256 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: MIT
+"""Write tests/io/hostile/: files that every reader has to refuse, named by what is wrong with them.
+
+    python3 make_hostile.py
+"""
+import gzip
+import json
+import pathlib
+import struct
+import zlib
+
+FOLDER = pathlib.Path(__file__).resolve().parent / "hostile"
+
+
+# ---------------------------------------------------------------------------------------------- safetensors
+
+def packed(header, data=b"", length=None):
+    text = header if isinstance(header, bytes) else header.encode()
+    return struct.pack("<Q", len(text) if length is None else length) + text + data
+
+
+def tensor(name="w", dtype='"F32"', shape="[2]", offsets="[0,8]", extra=""):
+    return f'{json.dumps(name)}:{{"dtype":{dtype},"shape":{shape},"data_offsets":{offsets}{extra}}}'
+
+
+def single(data=bytes(8), **fields):
+    return packed("{" + tensor(**fields) + "}", data)
+
+
+def several(*tensors, data=bytes(16)):
+    return packed("{" + ",".join(tensors) + "}", data)
+
+
+SAFETENSORS = {
+    "empty": b"",
+    "seven_bytes": bytes(7),
+    "length_zero": struct.pack("<Q", 0),
+    "length_beyond_file": packed("{}", length=3),
+    "length_2_to_64": packed("{}", length=2**64 - 1),
+    "length_above_limit": packed("{}", length=100_000_001),
+    "not_json": packed("{hello}"),
+    "json_array": packed("[]"),
+    "json_string": packed('"w"'),
+    "leading_blank": packed(" {}"),
+    "byte_order_mark": packed(b"\xef\xbb\xbf{}"),
+    "truncated_json": packed('{"w":{"dtype":"F32","sha'),
+    "text_after_object": packed("{} {}"),
+    "zero_bytes_after_object": packed(b"{}\0\0\0\0\0\0"),
+    "comment": packed("{/* */}"),
+    "trailing_comma": packed("{" + tensor() + ",}", bytes(8)),
+    "name_not_utf8": packed(b'{"\xff":{"dtype":"F32","shape":[2],"data_offsets":[0,8]}}', bytes(8)),
+    "name_lone_surrogate": packed('{"\\ud800":{"dtype":"F32","shape":[2],"data_offsets":[0,8]}}', bytes(8)),
+    "duplicate_name": several(tensor(), tensor(), data=bytes(8)),
+    "duplicate_name_disjoint": several(tensor(), tensor(offsets="[8,16]")),
+    "duplicate_name_escaped": packed("{" + tensor() + "," + tensor(offsets="[8,16]").replace("w", "\\u0077") + "}",
+                                     bytes(16)),
+    "duplicate_metadata": packed('{"__metadata__":{},"__metadata__":{}}'),
+    "duplicate_metadata_key": packed('{"__metadata__":{"a":"1","a":"2"}}'),
+    "duplicate_field": single(extra=',"dtype":"F32"'),
+    "metadata_number": packed('{"__metadata__":{"a":1}}'),
+    "metadata_nested": packed('{"__metadata__":{"a":{"b":"c"}}}'),
+    "metadata_array": packed('{"__metadata__":["a"]}'),
+    "metadata_null": packed('{"__metadata__":null}'),
+    "metadata_as_tensor": packed("{" + tensor(name="__metadata__") + "}", bytes(8)),
+    "tensor_number": packed('{"w":1}'),
+    "tensor_array": packed('{"w":[0,8]}'),
+    "tensor_null": packed('{"w":null}'),
+    "tensor_empty": packed('{"w":{}}'),
+    "missing_dtype": packed('{"w":{"shape":[2],"data_offsets":[0,8]}}', bytes(8)),
+    "missing_shape": packed('{"w":{"dtype":"F32","data_offsets":[0,8]}}', bytes(8)),
+    "missing_offsets": packed('{"w":{"dtype":"F32","shape":[2]}}', bytes(8)),
+    "extra_field": single(extra=',"strides":[1]'),
+    "unknown_dtype": single(dtype='"F8_E4M3"', shape="[8]"),
+    "lowercase_dtype": single(dtype='"f32"'),
+    "dtype_number": single(dtype="32"),
+    "dtype_array": single(dtype='["F32"]'),
+    "dtype_object": single(dtype="{}"),
+    "shape_number": single(shape="2"),
+    "shape_string": single(shape='"2"'),
+    "shape_of_strings": single(shape='["2"]'),
+    "shape_negative": single(shape="[-2]"),
+    "shape_negative_zero": single(shape="[-0]", offsets="[0,0]", data=b""),
+    "shape_fraction": single(shape="[2.0]"),
+    "shape_true": single(shape="[true,2]"),
+    "shape_null": single(shape="[null]"),
+    "shape_nested": single(shape="[[2]]"),
+    "shape_65_dimensions": single(shape="[" + "1," * 64 + "2]"),
+    "shape_2_to_64": single(shape="[18446744073709551616]"),
+    "shape_product_2_to_64": single(shape="[4294967296,4294967296]", offsets="[0,0]", data=b""),
+    "shape_bytes_2_to_64": single(shape="[4611686018427387904]", offsets="[0,0]", data=b""),
+    "shape_bytes_2_to_64_plus_8": single(shape="[4611686018427387906]"),
+    "shape_number_1e999": single(shape="[1e999]"),
+    "offsets_number": single(offsets="8"),
+    "offsets_one": single(offsets="[8]"),
+    "offsets_three": single(offsets="[0,4,8]"),
+    "offsets_negative": single(offsets="[-8,0]"),
+    "offsets_reversed": single(offsets="[8,0]"),
+    "offsets_beyond_data": single(offsets="[0,8]", data=bytes(7)),
+    "offsets_2_to_64": single(offsets="[18446744073709551608,18446744073709551615]"),
+    "offsets_smaller_than_shape": single(shape="[3]"),
+    "offsets_larger_than_shape": single(shape="[1]"),
+    "offsets_not_a_multiple": single(offsets="[0,7]", data=bytes(7)),
+    "overlap": several(tensor("a"), tensor("b", offsets="[4,12]"), data=bytes(12)),
+    "overlap_same": several(tensor("a"), tensor("b"), data=bytes(8)),
+    "overlap_inside": several(tensor("a", shape="[4]", offsets="[0,16]"), tensor("b", shape="[1]", offsets="[4,8]")),
+    "overlap_empty_inside": several(tensor("a"), tensor("b", shape="[0]", offsets="[4,4]"), data=bytes(8)),
+    "hole_at_begin": single(offsets="[8,16]", data=bytes(16)),
+    "hole_between": several(tensor("a"), tensor("b", offsets="[12,20]"), data=bytes(20)),
+    "bytes_after_last": single(data=bytes(9)),
+    "bytes_without_tensor": packed("{}", bytes(1)),
+    "nested_arrays_100000": packed('{"w":' + "[" * 100_000),
+    "nested_shape_100000": packed('{"w":{"shape":' + "[" * 100_000),
+    "nested_objects_20000": packed('{"w":' * 20_000),
+}
+
+# ------------------------------------------------------------------------------------------------------ npy
+
+GOOD = "{'descr': '<f4', 'fortran_order': False, 'shape': (2,), }"
+
+
+def array(header=GOOD, data=bytes(8), version=(1, 0), length=None):
+    text = header if isinstance(header, bytes) else header.encode()
+    size = struct.pack("<H" if version[0] == 1 else "<I", len(text) if length is None else length)
+    return b"\x93NUMPY" + bytes(version) + size + text + data
+
+
+def shaped(shape, data=bytes(8)):
+    return array(GOOD.replace("(2,)", shape), data)
+
+
+def described(descr, data=bytes(8)):
+    return array(GOOD.replace("'<f4'", descr), data)
+
+
+NPY = {
+    "empty": b"",
+    "not_npy": b"PK\x03\x04 this is an npz file",
+    "magic_only": b"\x93NUMPY",
+    "no_length": b"\x93NUMPY\x01\x00\x10",
+    "no_length_version_2": b"\x93NUMPY\x02\x00\x10\x00",
+    "version_0": array(version=(0, 0)),
+    "version_4": array(version=(4, 0)),
+    "version_1_1": array(version=(1, 1)),
+    "length_beyond_file": array(length=0xFFFF),
+    "length_beyond_file_version_2": array(version=(2, 0), length=0xFFFFFFFF),
+    "length_zero": array("", b""),
+    "not_a_dictionary": array("[1, 2]"),
+    "unterminated_dictionary": array(GOOD[:-2]),
+    "unterminated_string": array("{'descr': '<f4"),
+    "text_after_dictionary": array(GOOD + " 1"),
+    "zero_bytes_after_dictionary": array(GOOD + "\0\0"),
+    "missing_descr": array("{'fortran_order': False, 'shape': (2,), }"),
+    "missing_order": array("{'descr': '<f4', 'shape': (2,), }"),
+    "missing_shape": array("{'descr': '<f4', 'fortran_order': False, }"),
+    "extra_key": array(GOOD.replace("{", "{'more': 1, ")),
+    "duplicate_key": array(GOOD.replace("{", "{'descr': '<f4', ")),
+    "big_endian": described("'>f4'"),
+    "complex": described("'<c8'"),
+    "object": described("'|O'"),
+    "text": described("'<U1'"),
+    "long_double": described("'<f16'", bytes(32)),
+    "structured": described("[('x', '<f4')]"),
+    "descr_number": described("4"),
+    "fortran_matrix": array("{'descr': '<f4', 'fortran_order': True, 'shape': (2, 3), }", bytes(24)),
+    "order_number": array(GOOD.replace("False", "0")),
+    "shape_list": shaped("[2]"),
+    "shape_number": shaped("(2)"),
+    "shape_negative": shaped("(-2,)"),
+    "shape_fraction": shaped("(2.0,)"),
+    "shape_without_comma": shaped("(1 2)"),
+    "shape_two_commas": shaped("(2,,)"),
+    "shape_unterminated": array("{'descr': '<f4', 'fortran_order': False, 'shape': (2,"),
+    "shape_nested_100000": array("{'shape': " + "(" * 100_000, version=(2, 0)),
+    "shape_65_dimensions": shaped("(" + "1, " * 64 + "2)"),
+    "shape_2_to_64": shaped("(18446744073709551616,)"),
+    "shape_product_2_to_64": shaped("(4294967296, 4294967296)", b""),
+    "shape_bytes_2_to_64": shaped("(4611686018427387904,)", b""),
+    "shape_bytes_2_to_64_plus_8": shaped("(4611686018427387906,)"),
+    "too_short": array(data=bytes(7)),
+    "no_data": array(data=b""),
+    "too_long": array(data=bytes(9)),
+}
+
+# ------------------------------------------------------------------------------------------------------ idx
+
+
+def idx(shape=(2, 3), data=bytes(6), kind=8, head=b"\0\0", dimensions=None):
+    count = len(shape) if dimensions is None else dimensions
+    return head + bytes([kind, count]) + b"".join(struct.pack(">I", extent) for extent in shape) + data
+
+
+def gz(data):
+    return gzip.compress(data, 9, mtime=0)
+
+
+def flipped(data, place):
+    return data[:place] + bytes([data[place] ^ 0x40]) + data[place + 1:]
+
+
+NOISE = bytes(i * i * 37 % 251 for i in range(600))
+IMAGES = gz(idx((6, 10, 10), NOISE))
+
+IDX = {
+    "empty": b"",
+    "three_bytes": b"\0\0\x08",
+    "not_idx": b"hello, world",
+    "first_bytes_not_zero": idx(head=b"\0\1"),
+    "type_signed": idx(kind=9),
+    "type_float": idx(kind=13, data=bytes(24)),
+    "type_unknown": idx(kind=7),
+    "dimensions_0": idx((), b"\0"),
+    "dimensions_5": idx((1,) * 5, b"\0"),
+    "dimensions_255": idx((2,), bytes(2), dimensions=255),
+    "truncated_dimensions": idx()[:10],
+    "no_dimensions": idx()[:4],
+    "too_short": idx(data=bytes(5)),
+    "no_data": idx(data=b""),
+    "too_long": idx(data=bytes(7)),
+    "claims_4_gib": idx((0xFFFFFFFF,), bytes(2)),
+    "claims_2_to_64": idx((0xFFFFFFFF, 0xFFFFFFFF, 2), bytes(2)),
+    "claims_2_to_128": idx((0xFFFFFFFF,) * 4, bytes(2)),
+    "gzip_magic_only": b"\x1f\x8b",
+    "gzip_truncated_header": IMAGES[:7],
+    "gzip_truncated_data": IMAGES[:200],
+    "gzip_truncated_checksum": IMAGES[:-5],
+    "gzip_without_checksum": IMAGES[:-8],
+    "gzip_wrong_checksum": flipped(IMAGES, len(IMAGES) - 8),
+    "gzip_wrong_length": flipped(IMAGES, len(IMAGES) - 1),
+    "gzip_corrupt_data": flipped(IMAGES, 300),
+    "gzip_unknown_method": flipped(IMAGES, 2),
+    "gzip_bytes_after_it": IMAGES + b"more",
+    "gzip_zeros_after_it": IMAGES + bytes(8),
+    "gzip_of_nothing": gz(b""),
+    "gzip_of_text": gz(b"hello, world"),
+    "gzip_too_short": gz(idx(data=bytes(5))),
+    "gzip_too_long": gz(idx(data=bytes(7))),
+    "gzip_too_long_second_member": gz(idx()) + gz(b"\0"),
+    "gzip_claims_2_to_63": gz(idx((0xFFFFFFFF, 0x7FFFFFFF), bytes(2))),
+    "gzip_claims_4_gib_of_zeros": gz(idx((0xFFFFFFFF,), bytes(1 << 20))),
+    "zlib_not_gzip": zlib.compress(idx(), 9),
+}
+
+
+def main():
+    for kind, files in (("safetensors", SAFETENSORS), ("npy", NPY), ("idx", IDX)):
+        folder = FOLDER / kind
+        folder.mkdir(parents=True, exist_ok=True)
+        for old in folder.iterdir():
+            old.unlink()
+        for name, content in files.items():
+            (folder / name).write_bytes(content)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,392 @@
+// SPDX-License-Identifier: MIT
+
+#include <pluria/kernel/sample.hpp>
+#include <pluria/number/symmetric_int.hpp>
+#include <pluria/quantize/granularity.hpp>
+#include <pluria/quantize/quantizer.hpp>
+#include <support/catch.hpp>
+#include <support/exhaustive.hpp>
+#include <support/integer_weights.hpp>
+#include <support/tensors.hpp>
+
+#include <algorithm>
+#include <array>
+#include <bit>
+#include <cmath>
+#include <cstddef>
+#include <cstdint>
+#include <limits>
+#include <memory>
+#include <string>
+#include <tuple>
+#include <type_traits>
+#include <vector>
+
+namespace {
+
+using pluria::bernoulli;
+using pluria::coupling;
+using pluria::dtype;
+using pluria::lattice;
+using pluria::nearest;
+using pluria::packed_tensor;
+using pluria::sample;
+using pluria::symmetric_int;
+using pluria::tensor;
+using support::make_tensor;
+
+using all_bits = std::tuple<symmetric_int<2>, symmetric_int<3>, symmetric_int<4>, symmetric_int<5>, symmetric_int<6>,
+                            symmetric_int<7>, symmetric_int<8>>;
+constexpr dtype weight_types[] = {dtype::f32, dtype::f16, dtype::bf16};
+const coupling couplings[] = {pluria::independent, lattice(2), lattice(8), lattice(256)};
+const char* const name = "blocks.0.attn.qkv.weight";
+
+tensor made(const pluria::tensor_shape& shape, dtype type = dtype::f32, float scale = 1.0F, const char* called = name) {
+  return make_tensor(type, called, shape, support::integer_weights(pluria::element_count(shape, called), scale, 9));
+}
+
+template <class Int>
+using shared_grid = std::shared_ptr<const pluria::tensor_grid<Int>>;
+
+template <class Int, class G = pluria::per_channel>
+shared_grid<Int> grid_of(const tensor& weights, const G& granularity = {}) {
+  return std::make_shared<const pluria::tensor_grid<Int>>(pluria::quantizer<Int, G>{granularity}.fit(weights));
+}
+
+template <class Int>
+std::vector<shared_grid<Int>> grids_of(const tensor& weights) {
+  return {grid_of<Int>(weights, pluria::per_tensor{}), grid_of<Int>(weights, pluria::per_channel{}),
+          grid_of<Int>(weights, pluria::per_group(16)), grid_of<Int>(weights, pluria::per_group(48)),
+          grid_of<Int>(weights, pluria::per_group(128))};
+}
+
+// How many codes of a member, padding included, differ from the scalar definition, are not the code below the weight or
+// the one above it, or, for a weight on its grid, moved.
+template <class Int, class R>
+std::size_t wrong_codes(const tensor& weights, const shared_grid<Int>& grid, const R& rounding, std::uint64_t k,
+                        const packed_tensor<Int>& member) {
+  const std::vector<float> values = weights.to_floats();
+  const std::uint64_t hash = pluria::name_hash(weights.name());
+  const std::size_t columns = weights.columns();
+  std::size_t wrong = 0;
+  for (std::size_t row = 0; row < weights.rows(); ++row) {
+    for (std::size_t column = 0; column < member.blocks_in_row() * 128; ++column) {
+      const std::int32_t code = member.code(row, column);
+      if (column >= columns) {
+        wrong += code == pluria::code_nearest_zero<Int>(grid->at(row, columns - 1)) ? 0U : 1U;
+        continue;
+      }
+      const std::int32_t position = Int::position(values[row * columns + column], grid->at(row, column));
+      const std::uint64_t block = row * member.blocks_in_row() + column / 128;
+      wrong += code == pluria::member_code(rounding, position, hash, block, static_cast<std::uint32_t>(column % 128), k)
+                   ? 0U
+                   : 1U;
+      const std::int32_t below = position >> 16;
+      wrong += code == below || (code == below + 1 && position % 65536 != 0) ? 0U : 1U;
+    }
+  }
+  return wrong;
+}
+
+const pluria::tensor_shape shapes[] = {{},       {1},      {127},    {128},          {129},   {1, 1},
+                                       {3, 127}, {2, 128}, {3, 129}, {2, 3, 10, 10}, {17, 5}, {2, 300}};
+
+TEMPLATE_LIST_TEST_CASE("lanes give the scalar definition's codes, padding holds zero", "[kernel]", all_bits) {
+  for (const dtype type : weight_types) {
+    for (const pluria::tensor_shape& shape : shapes) {
+      const tensor weights = made(shape, type);
+      for (const auto& grid : grids_of<TestType>(weights)) {
+        std::size_t wrong = wrong_codes<TestType>(weights, grid, nearest{}, 0,
+                                                  sample<TestType>(weights, grid, nearest{}, 0, 1).front());
+        for (const coupling& coupled : couplings) {
+          const bernoulli rounding{.seed = 0x123456789abcdef0U, .coupling = coupled};
+          // The members straddle the end of a lattice block.
+          const std::uint64_t first = coupled.block() * 3 - 2;
+          const auto members = sample<TestType>(weights, grid, rounding, first, 3);
+          for (std::size_t m = 0; m < members.size(); ++m) {
+            wrong += wrong_codes<TestType>(weights, grid, rounding, first + m, members[m]);
+          }
+        }
+        CAPTURE(pluria::to_string(shape), static_cast<int>(type), grid->map.size());
+        CHECK(wrong == 0);
+      }
+    }
+  }
+}
+
+TEST_CASE("members differ from each other, and with the seed", "[kernel]") {
+  using int4 = symmetric_int<4>;
+  const tensor weights = made({4, 100});
+  const auto grid = grid_of<int4>(weights);
+  for (const coupling& coupled : couplings) {
+    const auto members = sample<int4>(weights, grid, bernoulli{.seed = 1, .coupling = coupled}, 0, 4);
+    for (std::size_t i = 0; i < members.size(); ++i) {
+      for (std::size_t j = 0; j < i; ++j) {
+        CHECK_FALSE(members[i] == members[j]);
+      }
+    }
+    CHECK_FALSE(sample<int4>(weights, grid, bernoulli{.seed = 2, .coupling = coupled}, 0, 1).front() ==
+                members.front());
+  }
+  const auto rounded = sample<int4>(weights, grid, nearest{}, 0, 2);
+  CHECK(rounded[0] == rounded[1]);
+}
+
+TEST_CASE("tensors without elements give members without words", "[kernel]") {
+  for (const pluria::tensor_shape& shape : {pluria::tensor_shape{0}, {0, 300}, {3, 0}, {0, 0}}) {
+    const tensor weights = made(shape);
+    for (const auto& grid : grids_of<symmetric_int<5>>(weights)) {
+      for (const auto& member : sample<symmetric_int<5>>(weights, grid, bernoulli{}, 0, 2)) {
+        CHECK(member.words().empty());
+        CHECK(member.rows() == weights.rows());
+      }
+    }
+  }
+  const tensor weights = made({2, 2});
+  CHECK(sample<symmetric_int<5>>(weights, grid_of<symmetric_int<5>>(weights), bernoulli{}, 0, 0).empty());
+}
+
+TEMPLATE_LIST_TEST_CASE("a weight on its grid never moves", "[kernel]", all_bits) {
+  constexpr std::int32_t codes = TestType::max_code - TestType::min_code + 1;
+  for (const float scale : {1.0F, 0.1F, 0x1.fffffep-3F, 0x1p-126F, 3e-20F, 1e30F}) {
+    // Three rows; each begins with the outermost code, so that the fit finds the scale again.
+    const std::size_t columns = 300;
+    std::vector<std::int32_t> expected(3 * columns);
+    std::vector<float> values(expected.size());
+    for (std::size_t i = 0; i < values.size(); ++i) {
+      expected[i] = i % columns == 0
+                        ? TestType::max_code
+                        : static_cast<std::int32_t>(i % static_cast<std::size_t>(codes)) + TestType::min_code;
+      values[i] = scale * static_cast<float>(expected[i]);
+    }
+    const tensor weights = make_tensor(dtype::f32, name, {3, columns}, values);
+    const auto grid = std::make_shared<const pluria::tensor_grid<TestType>>(
+        pluria::per_channel{}.map(3, columns), std::vector<typename TestType::granule>(3, {scale}));
+    std::size_t moved = 0;
+    const auto count = [&](const packed_tensor<TestType>& member) {
+      for (std::size_t i = 0; i < expected.size(); ++i) {
+        moved += member.code(i / columns, i % columns) == expected[i] ? 0U : 1U;
+        moved += member.value(i / columns, i % columns) == values[i] ? 0U : 1U;
+      }
+    };
+    count(sample<TestType>(weights, grid, nearest{}, 0, 1).front());
+    for (const coupling& coupled : couplings) {
+      for (const auto& member : sample<TestType>(weights, grid, bernoulli{.seed = 5, .coupling = coupled}, 0, 16)) {
+        count(member);
+      }
+    }
+    CAPTURE(scale);
+    CHECK(moved == 0);
+  }
+}
+
+TEST_CASE("member k is the same alone, among others and in any order", "[kernel]") {
+  using int5 = symmetric_int<5>;
+  const tensor weights = made({5, 129}, dtype::f16);
+  const auto grid = grid_of<int5>(weights);
+  for (const coupling& coupled : couplings) {
+    const bernoulli rounding{.seed = 7, .coupling = coupled};
+    const auto members = sample<int5>(weights, grid, rounding, 0, 20);
+    REQUIRE(members.size() == 20);
+    for (std::size_t k = 20; k-- > 0;) {
+      CHECK(sample<int5>(weights, grid, rounding, k, 1).front() == members[k]);
+    }
+    const auto some = sample<int5>(weights, grid, rounding, 5, 9);
+    CHECK(std::equal(some.begin(), some.end(), members.begin() + 5));
+  }
+}
+
+TEST_CASE("any number of threads gives the same bits", "[kernel]") {
+  using int4 = symmetric_int<4>;
+  for (const pluria::tensor_shape& shape : {pluria::tensor_shape{200, 300}, {5000, 3}, {1, 70000}}) {
+    const tensor weights = made(shape, dtype::bf16);
+    const auto grid = grid_of<int4>(weights);
+    for (const coupling& coupled : {pluria::independent, lattice(8)}) {
+      const bernoulli rounding{.seed = 7, .coupling = coupled};
+      const auto expected = sample<int4>(weights, grid, rounding, 3, 2, 1);
+      for (const int threads : {0, 2, 3, 7}) {
+        CHECK(sample<int4>(weights, grid, rounding, 3, 2, threads) == expected);
+      }
+    }
+  }
+}
+
+template <class Int, class Arch>
+bool same_as_native(const tensor& weights) {
+  bool same = true;
+  for (const auto& grid : grids_of<Int>(weights)) {
+    same = same &&
+           sample<Int, nearest, Arch>(weights, grid, nearest{}, 0, 1) == sample<Int>(weights, grid, nearest{}, 0, 1);
+    for (const coupling& coupled : couplings) {
+      const bernoulli rounding{.seed = 11, .coupling = coupled};
+      same = same &&
+             sample<Int, bernoulli, Arch>(weights, grid, rounding, 6, 3) == sample<Int>(weights, grid, rounding, 6, 3);
+    }
+  }
+  return same;
+}
+
+TEST_CASE("every instruction set that is compiled gives the native one's bits", "[kernel]") {
+  // Between them, 7 and 8 bits have the fields of all widths.
+  const tensor weights = made({3, 300});
+  std::size_t architectures = 0;
+  std::string differing;
+  xsimd::supported_architectures::for_each([&](auto arch) {
+    using Arch = decltype(arch);
+    if constexpr (xsimd::batch<float, Arch>::size <= 16) {
+      ++architectures;
+      if (!same_as_native<symmetric_int<7>, Arch>(weights) || !same_as_native<symmetric_int<8>, Arch>(weights)) {
+        differing += std::string(Arch::name()) + " ";
+      }
+    }
+  });
+  CHECK(architectures >= 1);
+  CHECK(differing.empty());
+}
+
+TEMPLATE_LIST_TEST_CASE("floor or ceil of L times the fraction of a block's members go up", "[kernel]", all_bits) {
+  const tensor weights = made({3, 150});
+  const std::vector<float> values = weights.to_floats();
+  const auto grid = grid_of<TestType>(weights);
+  for (const std::uint32_t block : {2U, 8U, 64U, 256U}) {
+    // The second block of members.
+    const auto members =
+        sample<TestType>(weights, grid, bernoulli{.seed = 3, .coupling = lattice(block)}, block, block);
+    std::size_t wrong = 0;
+    for (std::size_t i = 0; i < values.size(); ++i) {
+      const std::int32_t position = TestType::position(values[i], grid->at(i / 150, i % 150));
+      const std::uint32_t fraction = static_cast<std::uint32_t>(position) & 0xffffU;
+      std::uint32_t up = 0;
+      for (const auto& member : members) {
+        up += static_cast<std::uint32_t>(member.code(i / 150, i % 150) - (position >> 16));
+      }
+      wrong += up == block * fraction / 65536 || up == (block * fraction + 65535) / 65536 ? 0U : 1U;
+    }
+    CAPTURE(block);
+    CHECK(wrong == 0);
+  }
+}
+
+// Whether codes are unbiased: in each of 16 ranges of the fraction the sum of code - position over weights and members
+// is within 6 standard deviations of zero. A decision of fraction f varies by f (1 - f); the sum over a whole lattice
+// block is floor or ceil of its mean and so varies by less than that of independent members. `code(i, m)` is the code
+// of weight i in member m. Of 16 sums, one is beyond 6 sigma by chance with probability below 4e-8.
+template <class Code>
+bool is_unbiased(const std::vector<std::int32_t>& positions, std::size_t members, Code code) {
+  std::array<double, 16> sum{};
+  std::array<double, 16> variance{};
+  for (std::size_t i = 0; i < positions.size(); ++i) {
+    const auto fraction = static_cast<std::uint32_t>(positions[i]) & 0xffffU;
+    const double f = fraction / 65536.0;
+    for (std::size_t m = 0; m < members; ++m) {
+      sum[fraction / 4096] += code(i, m) - positions[i] / 65536.0;
+    }
+    variance[fraction / 4096] += static_cast<double>(members) * f * (1 - f);
+  }
+  bool within = true;
+  for (std::size_t range = 0; range < sum.size(); ++range) {
+    within = within && std::abs(sum[range]) <= 6 * std::sqrt(variance[range]);
+  }
+  return within;
+}
+
+TEST_CASE("sampled members are unbiased, and the check refuses biased roundings", "[kernel]") {
+  using int4 = symmetric_int<4>;
+  const std::size_t rows = 20;
+  const std::size_t columns = 200;
+  const tensor weights = made({rows, columns});
+  const std::vector<float> values = weights.to_floats();
+  const auto grid = grid_of<int4>(weights);
+  std::vector<std::int32_t> positions;
+  for (std::size_t i = 0; i < values.size(); ++i) {
+    positions.push_back(int4::position(values[i], grid->at(i / columns, i % columns)));
+  }
+  const std::size_t count = 256;
+  for (const coupling& coupled : couplings) {
+    const bernoulli rounding{.seed = 21, .coupling = coupled};
+    const auto members = sample<int4>(weights, grid, rounding, 0, count);
+    CHECK(is_unbiased(positions, count,
+                      [&](std::size_t i, std::size_t m) { return members[m].code(i / columns, i % columns); }));
+    // About 250 weights and 64000 decisions a range: a dither 1024 too large, where it is not limited, moves a sum by
+    // 64000 / 64 = 1000; the middle ranges have a standard deviation of 126, the outer ones less.
+    const std::uint64_t hash = pluria::name_hash(name);
+    const std::size_t few = coupled.is_independent() ? 64 : count;
+    const auto mutant = [&](auto change) {
+      return is_unbiased(positions, few, [&](std::size_t i, std::size_t m) {
+        const std::uint64_t block = i / columns * 2 + i % columns / 128;
+        const std::uint32_t dither = rounding.dither(hash, block, static_cast<std::uint32_t>(i % columns % 128), m);
+        return bernoulli::code(positions[i], static_cast<std::int32_t>(change(dither)));
+      });
+    };
+    CHECK(mutant([](std::uint32_t dither) { return dither; }));
+    CHECK_FALSE(mutant([](std::uint32_t dither) { return std::min(dither + 1024, 65535U); }));
+    CHECK_FALSE(mutant([](std::uint32_t dither) { return dither - std::min(dither, 1024U); }));
+    CHECK_FALSE(mutant([](std::uint32_t dither) { return dither / 2; }));
+    CHECK_FALSE(mutant([](std::uint32_t) { return 0x7fffU; }));  // nearest
+  }
+  const auto rounded = sample<int4>(weights, grid, nearest{}, 0, 1).front();
+  CHECK_FALSE(is_unbiased(positions, count,
+                          [&](std::size_t i, std::size_t) { return rounded.code(i / columns, i % columns); }));
+}
+
+TEST_CASE("a tensor of another name has other members", "[kernel]") {
+  using int4 = symmetric_int<4>;
+  const tensor weights = made({4, 100});
+  const tensor renamed = weights.renamed("blocks.1.attn.qkv.weight");
+  const auto grid = grid_of<int4>(weights);
+  for (const coupling& coupled : couplings) {
+    const bernoulli rounding{.seed = 2, .coupling = coupled};
+    CHECK_FALSE(sample<int4>(weights, grid, rounding, 0, 1) == sample<int4>(renamed, grid, rounding, 0, 1));
+  }
+  CHECK(sample<int4>(weights, grid, nearest{}, 0, 1) == sample<int4>(renamed, grid, nearest{}, 0, 1));
+}
+
+TEMPLATE_LIST_TEST_CASE("granules of zeros, and subnormal and tiny weights, follow the definition", "[kernel]",
+                        all_bits) {
+  const std::size_t columns = 144;
+  std::vector<float> values = support::integer_weights(4 * columns, 0x1p-120F);
+  std::fill(values.begin(), values.begin() + columns, 0.0F);
+  for (std::size_t i = 0; i < columns; ++i) {
+    values[columns + i] = std::bit_cast<float>((i % 2 == 0 ? 0U : 0x80000000U) +
+                                               support::mixed(1U + static_cast<std::uint32_t>(i)) % (1U << 23));
+    values[2 * columns + i] *= 0x1p-29F;  // down to the smallest float
+  }
+  const tensor weights = make_tensor(dtype::f32, name, {4, columns}, values);
+  for (const auto& grid : grids_of<TestType>(weights)) {
+    for (const coupling& coupled : couplings) {
+      const bernoulli rounding{.seed = 4, .coupling = coupled};
+      const auto members = sample<TestType>(weights, grid, rounding, 0, 2);
+      CHECK(wrong_codes<TestType>(weights, grid, rounding, 0, members[0]) == 0);
+      CHECK(wrong_codes<TestType>(weights, grid, rounding, 1, members[1]) == 0);
+      std::size_t moved = 0;
+      for (std::size_t column = 0; column < columns; ++column) {
+        moved += members[0].code(0, column) == 0 ? 0U : 1U;
+      }
+      CHECK(moved == 0);
+    }
+    CHECK(wrong_codes<TestType>(weights, grid, nearest{}, 0, sample<TestType>(weights, grid, nearest{}, 0, 1)[0]) == 0);
+  }
+}
+
+TEST_CASE("a grid of another size, a member beyond the period and integers are refused", "[kernel]") {
+  using int4 = symmetric_int<4>;
+  const tensor weights = made({4, 100});
+  const auto grid = grid_of<int4>(weights);
+  CHECK_THROWS_AS(sample<int4>(made({5, 100}), grid, nearest{}, 0, 1), pluria::precondition_error);
+  CHECK_THROWS_AS(sample<int4>(made({4, 101}), grid, nearest{}, 0, 1), pluria::precondition_error);
+  CHECK_THROWS_AS(sample<int4>(weights, shared_grid<int4>{}, nearest{}, 0, 1), pluria::precondition_error);
+  CHECK_THROWS_AS(sample<int4>(weights, grid, nearest{}, 0, 1, -1), pluria::precondition_error);
+  const std::uint64_t period = std::uint64_t{1} << 32;
+  CHECK_NOTHROW(sample<int4>(weights, grid, bernoulli{}, period - 1, 1));
+  CHECK_THROWS_AS(sample<int4>(weights, grid, bernoulli{}, period - 1, 2), pluria::precondition_error);
+  const bernoulli coupled{.coupling = lattice(8)};
+  CHECK_NOTHROW(sample<int4>(weights, grid, coupled, 8 * period - 1, 1));
+  CHECK_THROWS_AS(sample<int4>(weights, grid, coupled, 8 * period, 1), pluria::precondition_error);
+
+  const auto bytes = std::make_shared<const std::vector<std::byte>>(400);
+  const tensor integers(name, dtype::i8, {4, 100}, *bytes, bytes, "vit.safetensors");
+  CHECK(support::message_of<pluria::bad_input>([&] { sample<int4>(integers, grid, nearest{}, 0, 1); }) ==
+        "vit.safetensors: tensor \"blocks.0.attn.qkv.weight\": expected dtype F32, F16 or BF16, found I8");
+}
+
+}  // namespace

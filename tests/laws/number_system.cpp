@@ -1,0 +1,165 @@
+// SPDX-License-Identifier: MIT
+// The laws of <pluria/number/concept.hpp>, for every number system: a new one is a line in `number_systems`.
+
+#include <pluria/number/concept.hpp>
+#include <pluria/number/symmetric_int.hpp>
+#include <pluria/rounding/bernoulli.hpp>
+#include <pluria/rounding/nearest.hpp>
+#include <support/batches.hpp>
+#include <support/catch.hpp>
+#include <support/exhaustive.hpp>
+#include <support/integer_weights.hpp>
+
+#include <algorithm>
+#include <cmath>
+#include <cstddef>
+#include <cstdint>
+#include <limits>
+#include <tuple>
+#include <vector>
+
+namespace {
+
+using namespace support;
+using pluria::bernoulli;
+using pluria::nearest;
+
+using number_systems = std::tuple<  //
+    pluria::symmetric_int<2>,       //
+    pluria::symmetric_int<3>,       //
+    pluria::symmetric_int<4>,       //
+    pluria::symmetric_int<5>,       //
+    pluria::symmetric_int<6>,       //
+    pluria::symmetric_int<7>,       //
+    pluria::symmetric_int<8>>;
+
+// Granules' worth of weights: common ones, one weight, zeros, subnormal, tiny and the largest.
+std::vector<std::vector<float>> granules_of_weights() {
+  const float largest = std::numeric_limits<float>::max();
+  return {integer_weights(1000),
+          integer_weights(128, 0.02F, 5000),
+          integer_weights(128, 0x1p-130F),
+          integer_weights(128, 0x1p-120F),
+          integer_weights(128, 0x1p120F),
+          {0.7F},
+          {-3.0F},
+          {1.0F, 1.0F, 1.0F},
+          {0.0F, 0.0F, -0.0F},
+          {0x1p-149F, -0x1p-149F},
+          {largest, -largest, 1.0F},
+          {}};
+}
+
+// The granule's own weights and others: every grid point and midpoint, their neighbours, and far outside.
+template <class N>
+std::vector<float> weights_around(std::vector<float> weights, const typename N::granule& granule) {
+  const float largest = std::numeric_limits<float>::max();
+  for (std::int32_t code = N::min_code; code <= N::max_code; ++code) {
+    const float point = N::decode(code, granule);
+    const float midpoint = 0.5F * point + 0.5F * N::decode(std::min(code + 1, N::max_code), granule);
+    for (const float w : {point, midpoint}) {
+      weights.insert(weights.end(), {std::nextafter(w, -largest), w, std::nextafter(w, largest)});
+    }
+  }
+  weights.insert(weights.end(), {-largest, largest, 0.0F, -0.0F});
+  return weights;
+}
+
+TEMPLATE_LIST_TEST_CASE("values strictly increase with the code", "[laws]", number_systems) {
+  for (const auto& weights : granules_of_weights()) {
+    const auto granule = TestType::fit(weights);
+    for (std::int32_t code = TestType::min_code; code < TestType::max_code; ++code) {
+      REQUIRE(TestType::decode(code, granule) < TestType::decode(code + 1, granule));
+    }
+  }
+}
+
+TEMPLATE_LIST_TEST_CASE("a weight on its grid never moves, under any rounding", "[laws]", number_systems) {
+  for (const auto& weights : granules_of_weights()) {
+    const auto granule = TestType::fit(weights);
+    for (std::int32_t code = TestType::min_code; code <= TestType::max_code; ++code) {
+      const std::int32_t position = TestType::position(TestType::decode(code, granule), granule);
+      REQUIRE(position == 65536 * code);
+      REQUIRE(nearest::code(position) == code);
+      REQUIRE(bernoulli::code(position, 0) == code);
+      REQUIRE(bernoulli::code(position, 65535) == code);
+    }
+  }
+}
+
+TEMPLATE_LIST_TEST_CASE("positions do not decrease and stay among the codes", "[laws]", number_systems) {
+  for (const auto& weights : granules_of_weights()) {
+    const auto granule = TestType::fit(weights);
+    std::vector<float> sorted = weights_around<TestType>(weights, granule);
+    std::sort(sorted.begin(), sorted.end());
+    std::int32_t previous = 65536 * TestType::min_code;
+    for (const float weight : sorted) {
+      const std::int32_t position = TestType::position(weight, granule);
+      REQUIRE(position >= previous);
+      REQUIRE(position <= 65536 * TestType::max_code);
+      previous = position;
+    }
+  }
+}
+
+TEMPLATE_LIST_TEST_CASE("every lane has the position of its weight", "[laws]", number_systems) {
+  for (const auto& weights : granules_of_weights()) {
+    const auto granule = TestType::fit(weights);
+    std::vector<float> all = weights_around<TestType>(weights, granule);
+    all.resize((all.size() + lanes - 1) / lanes * lanes);
+    for (std::size_t first = 0; first < all.size(); first += lanes) {
+      const auto positions = lanes_of(TestType::position(floats::load_unaligned(&all[first]), granule));
+      for (std::size_t lane = 0; lane < lanes; ++lane) {
+        REQUIRE(positions[lane] == TestType::position(all[first + lane], granule));
+      }
+    }
+  }
+}
+
+TEMPLATE_LIST_TEST_CASE("the fitted grid covers its weights, and positions lie where the weights do", "[laws]",
+                        number_systems) {
+  for (const auto& weights : granules_of_weights()) {
+    const auto granule = TestType::fit(weights);
+    for (const float weight : weights) {
+      const std::int32_t position = TestType::position(weight, granule);
+      const std::int32_t below = std::min(position >> 16, TestType::max_code - 1);
+      const double low = TestType::decode(below, granule);
+      const double step = TestType::decode(below + 1, granule) - low;
+      const double value = low + step * (position - 65536 * below) / 65536.0;
+      // Half a unit of the position, and up to one and a half of float error before it: 2 units.
+      REQUIRE(std::abs(value - static_cast<double>(weight)) <= step * 0x1p-15);
+    }
+  }
+}
+
+TEMPLATE_LIST_TEST_CASE("members are one of the two neighbours, and their mean is the position", "[laws]",
+                        number_systems) {
+  const std::vector<float> weights = integer_weights(exhaustive ? 200 : 10);
+  const auto granule = TestType::fit(weights);
+  for (const float weight : weights) {
+    const std::int32_t position = TestType::position(weight, granule);
+    const std::int32_t below = position >> 16;
+    REQUIRE((nearest::code(position) == below || nearest::code(position) == below + 1));
+    std::int64_t sum = 0;
+    bool neighbours = true;
+    for (std::int32_t dither = 0; dither < 65536; ++dither) {
+      const std::int32_t code = bernoulli::code(position, dither);
+      neighbours = neighbours && (code == below || code == below + 1) && code <= TestType::max_code;
+      sum += code;
+    }
+    REQUIRE(neighbours);
+    REQUIRE(sum == position);
+  }
+}
+
+TEMPLATE_LIST_TEST_CASE("the padding's code is nearest to zero", "[laws]", number_systems) {
+  for (const auto& weights : granules_of_weights()) {
+    const auto granule = TestType::fit(weights);
+    const float padding = std::abs(TestType::decode(pluria::code_nearest_zero<TestType>(granule), granule));
+    for (std::int32_t code = TestType::min_code; code <= TestType::max_code; ++code) {
+      REQUIRE(padding <= std::abs(TestType::decode(code, granule)));
+    }
+  }
+}
+
+}  // namespace
