@@ -111,21 +111,20 @@ class evaluator {
 
   // Throws bad_input where the network does not fit the images or labels.
   void check(const checkpoint& weights) {
-    const vit<dense_matrix> network = load_vit(weights, network_);
-    classes_ = network.classes();
+    const vit_configuration network = read_vit_configuration(weights, network_);
+    classes_ = network.classes;
     for (const labelled_images* set : {&test_, calibration_ ? &*calibration_ : nullptr}) {
       if (set == nullptr) {
         continue;
       }
       const image_view view = set->view();
-      const std::size_t patch = network.patch();
-      if (network.channels() != view.channels || view.height % patch != 0 || view.width % patch != 0 ||
-          (view.height / patch) * (view.width / patch) != network.patches()) {
-        throw bad_input(
-            mismatch_message(weights.file() + ": input",
-                             fmt::format("{} channel images of {} x {} pixels", view.channels, view.height, view.width),
-                             fmt::format("{} channels, {} patches of {} x {} pixels", network.channels(),
-                                         network.patches(), patch, patch)));
+      const std::size_t patch = network.patch;
+      if (network.channels != view.channels || view.height % patch != 0 || view.width % patch != 0 ||
+          (view.height / patch) * (view.width / patch) != network.patches) {
+        throw bad_input(mismatch_message(
+            weights.file() + ": input",
+            fmt::format("{} channel images of {} x {} pixels", view.channels, view.height, view.width),
+            fmt::format("{} channels, {} patches of {} x {} pixels", network.channels, network.patches, patch, patch)));
       }
       try {
         check_labels(set->labels, classes_);

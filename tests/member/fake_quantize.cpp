@@ -31,7 +31,6 @@ using all_bits =
 struct reference {
   std::size_t ties = 0;
   std::uint64_t digest = 0;
-  friend bool operator==(const reference&, const reference&) = default;
 };
 
 // "name bits ties digest" lines.

@@ -105,14 +105,14 @@ TEST_CASE("sizes are read from the shapes", "[nn]") {
     const auto vit = load_vit(load(network.name));
     CAPTURE(network.name);
     CHECK(vit.members() == 1);
-    CHECK(vit.channels() == network.channels);
-    CHECK(vit.depth() == network.depth);
-    CHECK(vit.width() == network.width);
-    CHECK(vit.heads() == network.heads);
-    CHECK(vit.patch() == network.patch);
-    CHECK(vit.patches() == network.patches);
-    CHECK(vit.tokens() == network.tokens);
-    CHECK(vit.classes() == network.classes);
+    CHECK(vit.configuration().channels == network.channels);
+    CHECK(vit.configuration().depth == network.depth);
+    CHECK(vit.configuration().width == network.width);
+    CHECK(vit.configuration().heads == network.heads);
+    CHECK(vit.configuration().patch == network.patch);
+    CHECK(vit.configuration().patches == network.patches);
+    CHECK(vit.configuration().tokens() == network.tokens);
+    CHECK(vit.configuration().classes == network.classes);
     CHECK(vit.batch() >= 1);
   }
   // 2 blocks of 50 tokens: qkv, projection and the two layers of the perceptron, scores and weighted sums; patches of
@@ -262,30 +262,30 @@ TEST_CASE("a missing tensor is named", "[nn]") {
 TEST_CASE("a misshapen tensor is named with both shapes", "[nn]") {
   const std::map<std::string, std::pair<tensor_shape, std::string>> cases{
       {"patch_embed.proj.weight", {{32, 16}, "shape [width, channels, patch, patch], found [32, 16]"}},
-      {"pos_embed", {{1, 50, 31}, "shape [1, tokens, 32], found [1, 50, 31]"}},
-      {"cls_token", {{1, 1, 31}, "32 elements, found [1, 1, 31]"}},
-      {"norm.weight", {{31}, "32 elements, found [31]"}},
+      {"pos_embed", {{1, 50, 31}, "shape [1, 50, 32], found [1, 50, 31]"}},
+      {"cls_token", {{1, 1, 31}, "shape [1, 1, 32], found [1, 1, 31]"}},
+      {"norm.weight", {{31}, "shape [32], found [31]"}},
       {"blocks.0.attn.qkv.weight", {{95, 32}, "shape [96, 32], found [95, 32]"}},
       {"blocks.1.attn.proj.weight", {{32}, "shape [32, 32], found [32]"}},
-      {"blocks.1.attn.proj.bias", {{33}, "32 elements, found [33]"}},
+      {"blocks.1.attn.proj.bias", {{33}, "shape [32], found [33]"}},
       {"blocks.0.mlp.fc1.weight", {{128, 31}, "shape [128, 32], found [128, 31]"}},
-      {"blocks.0.mlp.fc1.bias", {{127}, "128 elements, found [127]"}},
+      {"blocks.0.mlp.fc1.bias", {{127}, "shape [128], found [127]"}},
       {"blocks.0.mlp.fc2.weight", {{32, 127}, "shape [32, 128], found [32, 127]"}},
       {"head.weight", {{10, 31}, "shape [10, 32], found [10, 31]"}},
-      {"head.bias", {{9}, "10 elements, found [9]"}},
+      {"head.bias", {{9}, "shape [10], found [9]"}},
   };
   for (const auto& [name, change] : cases) {
     const std::string expected = "net.safetensors: tensor \"" + name + "\": expected " + change.second;
     CHECK(refusal(with_shape(name, change.first)) == expected);
   }
   CHECK(refusal(with_shape("patch_embed.proj.weight", {32, 1, 4, 3})) ==
-        "net.safetensors: tensor \"patch_embed.proj.weight\": expected shape [width, channels, patch, patch], "
+        "net.safetensors: tensor \"patch_embed.proj.weight\": expected shape [32, 1, 4, 4], "
         "found [32, 1, 4, 3]");
   CHECK(refusal(with_shape("head.weight", {10})) ==
         "net.safetensors: tensor \"head.weight\": expected shape [classes, 32], found [10]");
   CHECK(refusal(with_shape("patch_embed.proj.weight", {32, 3, 4, 4})) ==
-        "net.safetensors: tensor \"patch_embed.proj.weight\": expected 1 channels, one for each mean and std of the "
-        "metadata or arguments, found 3");
+        "net.safetensors: tensor \"patch_embed.proj.weight\": expected a mean and a positive std for each of its 3 "
+        "channels, found 1 means, 1 std");
 }
 
 TEST_CASE("sizes of zero are refused, not divided by", "[nn]") {
@@ -301,8 +301,13 @@ TEST_CASE("sizes of zero are refused, not divided by", "[nn]") {
         "net.safetensors: tensor \"head.weight\": expected shape [classes, 32], found [0, 32]");
 }
 
+TEST_CASE("one tensor of a block makes the others expected", "[nn]") {
+  CHECK(refusal(with_shape("blocks.2.mlp.fc1.weight", {32})) ==
+        "net.safetensors: tensor \"blocks.2.attn.proj.bias\": expected, not found");
+}
+
 TEST_CASE("a tensor that the network does not use is refused by name", "[nn]") {
-  for (const char* name : {"reg_token", "blocks.2.mlp.fc1.weight", "blocks.0.ls1.gamma", "fc_norm.bias", "head"}) {
+  for (const char* name : {"reg_token", "blocks.0.ls1.gamma", "fc_norm.bias", "head"}) {
     CHECK(refusal(with_shape(name, {32})) == "net.safetensors: tensor \"" + std::string(name) +
                                                  "\": not a tensor of the Vision Transformers that this library runs");
   }
@@ -332,7 +337,9 @@ TEST_CASE("metadata that is missing or no number is refused with its text", "[nn
           file + ": metadata \"num_heads\": expected an integer from 1 on, found \"" + text + "\"");
   }
   CHECK(refusal(with_metadata("mean", "0.1,0.2")) ==
-        file + ": mean and std: expected as many positive std as means, found 2 means, 1 std");
+        file +
+            ": tensor \"patch_embed.proj.weight\": expected a mean and a positive std for each of its 1 channels, "
+            "found 2 means, 1 std");
   CHECK(refusal(with_metadata("std", "0")).find("positive std") != std::string::npos);
   CHECK(refusal(with_metadata("std", "-0.5")).find("positive std") != std::string::npos);
 }
@@ -359,7 +366,7 @@ TEST_CASE("arguments take the place of metadata", "[nn]") {
   const row_major_matrix expected = load_vit(load(network.name)).logits(images.view);
   CHECK(load_vit(bare, {.heads = 4, .mean = {0.286F}, .std = {0.353F}}).logits(images.view) == expected);
   const auto other_heads = load_vit(load(network.name), {.heads = 2, .mean = {}, .std = {}});
-  CHECK(other_heads.heads() == 2);
+  CHECK(other_heads.configuration().heads == 2);
   CHECK(largest_difference(other_heads.logits(images.view), expected) > 1e-3F);
   const auto other_mean = load_vit(load(network.name), {.heads = {}, .mean = {0.5F}, .std = {}});
   CHECK(largest_difference(other_mean.logits(images.view), expected) > 1e-3F);
