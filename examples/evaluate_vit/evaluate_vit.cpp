@@ -141,8 +141,9 @@ class evaluator {
   }
 
   // Runs one member over both sets; `keep`, where given, gets the test logits, [N, C].
-  void add(const checkpoint& member, both& result, std::vector<float>* keep = nullptr) const {
+  void add(checkpoint member, both& result, std::vector<float>* keep = nullptr) const {
     const vit<dense_matrix> network = load_vit(member, network_);
+    member = checkpoint();  // the network holds what it needs
     add(network, test_, result.test, keep);
     if (calibration_) {
       add(network, *calibration_, *result.calibration, nullptr);

@@ -8,6 +8,8 @@
 #include <pluria/tensor/checkpoint.hpp>
 
 #include <cstddef>
+#include <cstdint>
+#include <memory>
 #include <span>
 #include <string_view>
 #include <utility>
@@ -18,28 +20,27 @@ namespace pluria {
 class dense_matrix {
  public:
   /// Throws precondition_error when there is no member, or members differ in size.
-  explicit dense_matrix(std::vector<row_major_matrix> members) : members_(std::move(members)) {
-    require(!members_.empty(), "dense_matrix: at least one member");
-    for (const row_major_matrix& member : members_) {
-      require(member.rows() == members_.front().rows() && member.cols() == members_.front().cols(),
-              "dense_matrix: all members have the same size");
+  explicit dense_matrix(std::vector<row_major_matrix> members) {
+    for (row_major_matrix& values : members) {
+      const auto owner = std::make_shared<const row_major_matrix>(std::move(values));
+      members_.push_back({{owner->data(), owner->rows(), owner->cols()}, owner});
     }
+    check();
   }
 
-  /// The tensor `name` of every checkpoint, dimension 0 as rows and the rest flattened.
+  /// The tensor `name` of every checkpoint, dimension 0 as rows and the rest flattened. Float32 values are not copied:
+  /// the tensor's bytes are shared. Throws as checkpoint::operator[], tensor::read and the constructor.
   static dense_matrix load(std::span<const checkpoint> members, std::string_view name) {
-    std::vector<row_major_matrix> matrices;
-    matrices.reserve(members.size());
+    dense_matrix loaded;
     for (const checkpoint& member : members) {
-      const tensor& weights = member[name];
-      matrices.emplace_back(static_cast<Eigen::Index>(weights.rows()), static_cast<Eigen::Index>(weights.columns()));
-      weights.read(0, std::span<float>(matrices.back().data(), weights.size()));
+      loaded.members_.push_back(view_of(member[name]));
     }
-    return dense_matrix(std::move(matrices));
+    loaded.check();
+    return loaded;
   }
 
-  std::size_t rows() const noexcept { return static_cast<std::size_t>(members_.front().rows()); }
-  std::size_t columns() const noexcept { return static_cast<std::size_t>(members_.front().cols()); }
+  std::size_t rows() const noexcept { return static_cast<std::size_t>(members_.front().values.rows()); }
+  std::size_t columns() const noexcept { return static_cast<std::size_t>(members_.front().values.cols()); }
   std::size_t members() const noexcept { return members_.size(); }
 
   void add_product(const activations& x, activations& y) const {
@@ -47,12 +48,40 @@ class dense_matrix {
                 (x.members() == 1 || x.members() == members()),
             "dense_matrix: sizes of weights, input and output must agree");
     for (std::size_t m = 0; m < members(); ++m) {
-      y.member(m).noalias() += x.member(m) * members_[m].transpose();
+      y.member(m).noalias() += x.member(m) * members_[m].values.transpose();
     }
   }
 
  private:
-  std::vector<row_major_matrix> members_;
+  struct shared_values {
+    Eigen::Map<const row_major_matrix> values;
+    std::shared_ptr<const void> owner;
+  };
+
+  dense_matrix() = default;
+
+  static shared_values view_of(const tensor& weights) {
+    const auto rows = static_cast<Eigen::Index>(weights.rows());
+    const auto columns = static_cast<Eigen::Index>(weights.columns());
+    const auto* bytes = weights.bytes().data();
+    if (weights.type() == dtype::f32 && reinterpret_cast<std::uintptr_t>(bytes) % alignof(float) == 0) {
+      // The copy of the tensor keeps the bytes alive.
+      return {{reinterpret_cast<const float*>(bytes), rows, columns}, std::make_shared<const tensor>(weights)};
+    }
+    const auto owner = std::make_shared<const std::vector<float>>(weights.to_floats());
+    return {{owner->data(), rows, columns}, owner};
+  }
+
+  void check() const {
+    require(!members_.empty(), "dense_matrix: at least one member");
+    for (const shared_values& member : members_) {
+      require(member.values.rows() == members_.front().values.rows() &&
+                  member.values.cols() == members_.front().values.cols(),
+              "dense_matrix: all members have the same size");
+    }
+  }
+
+  std::vector<shared_values> members_;
 };
 
 static_assert(weight_matrix<dense_matrix>);

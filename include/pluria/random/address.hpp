@@ -18,7 +18,8 @@
 //   16 bits per decision   element e: output 16 * block + e % 16, word e / 32, the low half if e / 16 is even, else the
 //   high 32 bits per decision   element e: output 32 * block + 16 * (e / 64) + e % 16, word e / 16 % 4
 //
-// Period: 2^59 blocks per tensor and 2^32 members (or blocks of members); exceeding it is an error.
+// Period: 2^59 blocks per tensor, more than 64-bit sizes can address, and 2^32 members (or blocks of members);
+// exceeding that is an error. Bootstrap resamples are addressed likewise, the resample in place of the member.
 
 #include <pluria/core/error.hpp>
 #include <pluria/random/threefry.hpp>

@@ -25,11 +25,10 @@ class packed_tensor {
   using number = N;
   using block = packed_block<N::bits>;
 
-  packed_tensor() = default;
-
-  /// All codes are min_code until a kernel fills the blocks.
+  /// All codes are min_code until a kernel fills the blocks. Throws precondition_error without a grid.
   explicit packed_tensor(std::shared_ptr<const tensor_grid<N>> grid)
-      : grid_(std::move(grid)), words_(rows() * blocks_in_row() * block::words) {}
+      : grid_((require(grid != nullptr, "packed_tensor: a grid is needed"), std::move(grid))),
+        words_(rows() * blocks_in_row() * block::words) {}
 
   std::size_t rows() const noexcept { return grid_->map.rows(); }
   std::size_t columns() const noexcept { return grid_->map.columns(); }
