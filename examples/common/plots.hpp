@@ -12,6 +12,7 @@
 #include <cstddef>
 #include <cstdlib>
 #include <filesystem>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -48,7 +49,9 @@ inline bool draw_plots(const std::filesystem::path& folder, const evaluation& re
     curves +=
         fmt::format("{} {} {} {}\n", row.budget.members, row.scores.nll, row.scores.ece, row.complete_block ? 1 : 0);
     most_members = std::max(most_members, row.budget.members);
-    if (row.budget.members > 1) {
+  }
+  for (const evaluation_row& row : result.rows) {
+    if (row.method == "bsr" && row.budget.members == most_members) {
       paired_error = std::max(paired_error, row.scores.nll_difference.standard_error);
     }
   }
@@ -70,12 +73,17 @@ inline bool draw_plots(const std::filesystem::path& folder, const evaluation& re
     return colours[i % 7];
   };
   // One panel: full precision with its band, rounding to nearest dashed, the ensembles with points at complete blocks.
-  const auto panel = [&](const char* title, int column, double score_row::*value, double band, const char* band_name) {
+  const auto panel = [&](const char* title, int column, double score_row::*value, std::optional<double> tempered,
+                         double band, const char* band_name) {
     std::string text = fmt::format(
         "set title '{}'\nset xlabel 'members S'\nset xrange [0.9:{}]\nset logscale x 2\nset yrange [*:*]\n"
         "level = {}\nband = {}\nplot '+' using 1:(level-band):(level+band) with filledcurves fc rgb '#dddddd' "
         "title '{}', level with lines lw 2 lc rgb '#444444' title 'full precision'",
         title, 1.15 * static_cast<double>(most_members), full.*value, band, band_name);
+    if (tempered) {
+      text +=
+          fmt::format(", {} with lines lw 2 dt 3 lc rgb '#444444' title 'full precision, one temperature'", *tempered);
+    }
     for (std::size_t i = 0; i < names.size(); ++i) {
       text += fmt::format(", {} with lines dt 2 lc rgb '{}' title '{} to nearest'", to_nearest[i]->*value, colour(i),
                           names[i]);
@@ -86,14 +94,19 @@ inline bool draw_plots(const std::filesystem::path& folder, const evaluation& re
     }
     return text + "\n";
   };
-  std::string script =
-      "set samples 50\nset key top right\nset grid lc rgb '#eeeeee'\nset border 3\nset tics nomirror\n";
-  for (const auto& [terminal, suffix] : {std::pair{"pngcairo size 1200,480 font ',11'", "png"},
-                                         std::pair{"svg size 1200,480 font 'sans,12' background '#ffffff'", "svg"}}) {
-    script += fmt::format("set terminal {}\nset output 'curves.{}'\nset multiplot layout 1,2\n", terminal, suffix);
-    script += panel("negative log-likelihood", 2, &score_row::nll, paired_error,
-                    "+- paired standard error of the difference");
-    script += panel("expected calibration error", 3, &score_row::ece, full.ece_se, "+- bootstrap standard error");
+  std::string script = "set samples 50\nset grid lc rgb '#eeeeee'\nset border 3\nset tics nomirror\n";
+  for (const auto& [terminal, suffix] : {std::pair{"pngcairo size 1320,440 font ',11'", "png"},
+                                         std::pair{"svg size 1320,440 font 'sans,12' background '#ffffff'", "svg"}}) {
+    script += fmt::format(
+        "set terminal {}\nset output 'curves.{}'\nset multiplot\nset origin 0,0\nset size 0.42,1\nunset key\n",
+        terminal, suffix);
+    script += panel("negative log-likelihood", 2, &score_row::nll,
+                    full.calibrated ? std::optional(full.calibrated->nll) : std::nullopt, paired_error,
+                    "+- paired standard error");
+    script += "set origin 0.42,0\nset size 0.58,1\nset key outside right center reverse Left samplen 2\n";
+    script +=
+        panel("expected calibration error", 3, &score_row::ece,
+              full.calibrated ? std::optional(full.calibrated->ece) : std::nullopt, full.ece_se, "+- standard error");
     script += "unset multiplot\n";
   }
   script +=
