@@ -8,6 +8,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <bit>
 #include <cmath>
 #include <cstddef>
@@ -42,7 +43,7 @@ struct score_row {
   std::optional<mean_and_error> rtn_nll_difference;         ///< to RTN at the same width, paired; none for RTN itself
   std::optional<mean_and_error> calibrated_nll_difference;  ///< the same with a temperature on both sides
   std::optional<calibrated_scores> calibrated;              ///< where there is a calibration set
-  std::vector<double> calibrated_nll_per_example;           ///< for pairing; empty without calibration
+  std::vector<double> calibrated_nll_per_example;           ///< of full precision only, to pair the others with
 };
 
 /// One line of the table.
@@ -91,12 +92,13 @@ inline score_row score(const pluria::scores& test, const pluria::scores* calibra
     const std::vector<double> raw = test.prediction().log_probabilities();
     const std::vector<double> table = apply_temperature({raw, classes}, temperature);
     const log_probability_table view{table, classes};
-    row.calibrated_nll_per_example = nll_per_example(view, test.labels());
-    row.calibrated = {temperature, mean(row.calibrated_nll_per_example), ece(judged_confidences(view, test.labels())),
+    std::vector<double> losses = nll_per_example(view, test.labels());
+    row.calibrated = {temperature, mean(losses), ece(judged_confidences(view, test.labels())),
                       brier(view, test.labels())};
     if (reference_row != nullptr) {
-      row.calibrated_nll_difference =
-          paired_difference(row.calibrated_nll_per_example, reference_row->calibrated_nll_per_example);
+      row.calibrated_nll_difference = paired_difference(losses, reference_row->calibrated_nll_per_example);
+    } else {
+      row.calibrated_nll_per_example = std::move(losses);
     }
   }
   return row;
@@ -105,9 +107,9 @@ inline score_row score(const pluria::scores& test, const pluria::scores* calibra
 namespace detail {
 
 // JSON has no infinities and no NaN: null, and a message.
-inline nlohmann::ordered_json finite_or_null(double value, const std::string& field) {
+inline nlohmann::ordered_json finite_or_null(double value, const std::string& row, const std::string& field) {
   if (!std::isfinite(value)) {
-    fmt::print(stderr, "{} is not finite ({}): written as null\n", field, value);
+    fmt::print(stderr, "{}: {} is not finite ({}): written as null\n", row, field, value);
     return nullptr;
   }
   return value;
@@ -117,10 +119,12 @@ inline nlohmann::ordered_json finite_or_null(double value, const std::string& fi
 
 inline nlohmann::ordered_json to_json(const evaluation& result) {
   using json = nlohmann::ordered_json;
-  const auto number = [](double value, const char* field) { return detail::finite_or_null(value, field); };
+  std::string name;
+  const auto number = [&](double value, const char* field) { return detail::finite_or_null(value, name, field); };
   json rows = json::array();
   for (const evaluation_row& row : result.rows) {
     const score_row& s = row.scores;
+    name = fmt::format("{} {}, S = {}", row.system, row.method, row.budget.members);
     json entry{{"system", row.system},
                {"bits", row.bits},
                {"method", row.method},
@@ -169,6 +173,7 @@ inline nlohmann::ordered_json to_json(const evaluation& result) {
     rows.push_back(std::move(entry));
   }
   const score_row& full = result.full_precision;
+  name = "full precision";
   json report{{"model", result.model},
               {"parameters", result.parameters},
               {result.example_name, result.examples},
@@ -190,10 +195,9 @@ inline nlohmann::ordered_json to_json(const evaluation& result) {
   return report;
 }
 
-/// The rows of the JSON as comma-separated values, one line each under a line of names; full precision is the first
-/// row, with method "full_precision" and no members.
-inline std::string to_csv(const evaluation& result) {
-  const nlohmann::ordered_json report = to_json(result);
+/// The measured columns of the JSON's rows as comma-separated values, one line each under a line of names; full
+/// precision is the first row, with method "full_precision" and no members.
+inline std::string to_csv(const nlohmann::ordered_json& report) {
   std::string text =
       "method,bits,members,nll,err,ece,brier,ece_se,confidence_gap,ambiguity,mean_member_nll,"
       "mean_member_err,nll_difference,nll_difference_se,rtn_nll_difference,rtn_nll_difference_se,temperature,"
@@ -214,7 +218,7 @@ inline std::string to_csv(const evaluation& result) {
   };
   nlohmann::ordered_json full = report["full_precision"];
   full["method"] = "full_precision";
-  if (result.full_precision.calibrated) {
+  if (!report["full_precision_calibrated"].is_null()) {
     full["temperature"] = report["full_precision_calibrated"]["temperature"];
     full["calibrated_nll"] = report["full_precision_calibrated"]["nll"];
     full["calibrated_ece"] = report["full_precision_calibrated"]["ece"];

@@ -8,11 +8,16 @@
 #include <pluria/quantize/granularity.hpp>
 #include <pluria/rounding/bernoulli.hpp>
 
+#include <algorithm>
+#include <bit>
 #include <charconv>
+#include <cmath>
 #include <cstddef>
 #include <cstdint>
 #include <string>
 #include <string_view>
+#include <system_error>
+#include <type_traits>
 #include <vector>
 
 namespace pluria::examples {
@@ -42,8 +47,13 @@ void for_each_part(std::string_view list, Take&& take) {
 /// "6,5,4": bit widths in 2..8.
 inline std::vector<int> parse_bits(std::string_view list) {
   std::vector<int> bits;
-  for_each_part(list,
-                [&](std::string_view part) { bits.push_back(static_cast<int>(parse_number(part, "--bits", 2, 8))); });
+  for_each_part(list, [&](std::string_view part) {
+    const int width = static_cast<int>(parse_number(part, "--bits", 2, 8));
+    if (std::find(bits.begin(), bits.end(), width) != bits.end()) {
+      throw bad_input(mismatch_message("--bits", "each width once", "\"" + std::string(list) + "\""));
+    }
+    bits.push_back(width);
+  });
   return bits;
 }
 
@@ -53,7 +63,7 @@ inline std::vector<float> parse_floats(std::string_view list, const std::string&
   for_each_part(list, [&](std::string_view part) {
     float value = 0.0F;
     const auto [end, failure] = std::from_chars(part.data(), part.data() + part.size(), value);
-    if (failure != std::errc{} || end != part.data() + part.size()) {
+    if (failure != std::errc{} || end != part.data() + part.size() || !std::isfinite(value)) {
       throw bad_input(mismatch_message(option, "comma-separated numbers", "\"" + std::string(list) + "\""));
     }
     values.push_back(value);

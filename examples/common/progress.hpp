@@ -18,7 +18,7 @@ namespace pluria::examples {
 
 class progress {
  public:
-  /// Work of `total` steps, called `unit` in the rate ("images"). Announced work may grow: see expect.
+  /// Work of `total` steps, called `unit` in the rate ("images").
   progress(std::size_t total, std::string unit) : total_(total), unit_(std::move(unit)) {}
   progress(const progress&) = delete;
   progress& operator=(const progress&) = delete;

@@ -232,11 +232,31 @@ void run(const options& chosen) {
   if (chosen.calibration_images.empty() != chosen.calibration_labels.empty()) {
     throw bad_input("--calibration-images and --calibration-labels: expected both or none");
   }
+  if (chosen.calibration_images.empty() && (chosen.calibration_first != 0 || chosen.calibration_limit != 0)) {
+    throw bad_input("--calibration-first and --calibration-limit: expected with --calibration-images only");
+  }
   const std::vector<int> widths = parse_bits(chosen.bits);
   const coupling coupled = parse_coupling(chosen.coupling);
   std::vector<any_quantizer> quantizers;
   for (const int bits : widths) {
     quantizers.push_back(parse_symmetric_int(bits, chosen.granularity));
+  }
+
+  // Whatever cannot be written is found before the work, not after it.
+  const auto output = [](const std::string& file) {
+    return file.empty() ? std::nullopt : std::optional<replaced_file>(std::in_place, file);
+  };
+  std::optional<replaced_file> csv = output(chosen.csv);
+  std::optional<replaced_file> json = output(chosen.json);
+  if (!chosen.plots.empty()) {
+    std::filesystem::create_directories(chosen.plots);
+  }
+  if (!chosen.logits.empty()) {
+    std::filesystem::create_directories(chosen.logits);
+    if (!std::filesystem::is_empty(chosen.logits)) {
+      throw bad_input(
+          mismatch_message(chosen.logits, "a new or empty folder", "files, which may be another ensemble's"));
+    }
   }
 
   const checkpoint weights = load_safetensors(chosen.model);
@@ -267,7 +287,6 @@ void run(const options& chosen) {
   evaluator::both full = over.empty_scores();
   over.add(weights, full, keep);
   if (keep != nullptr) {
-    std::filesystem::create_directories(chosen.logits);
     save_npy(std::filesystem::path(chosen.logits) / "labels.npy", {result.examples},
              std::span<const std::int32_t>(over.test().labels));
     save_logits(chosen.logits, "full-precision", 0, result.examples, logits);
@@ -334,11 +353,14 @@ void run(const options& chosen) {
                *first_infinite(full.test.nll_per_example()) + chosen.first);
   }
   fmt::print("{:.1f} s\n", seconds);
-  if (!chosen.csv.empty()) {
-    write_file(chosen.csv, to_csv(result));
+  const nlohmann::ordered_json report = to_json(result);
+  if (csv) {
+    csv->write(to_csv(report));
+    csv->commit();
   }
-  if (!chosen.json.empty()) {
-    write_file(chosen.json, to_json(result).dump(1) + "\n");
+  if (json) {
+    json->write(report.dump(1) + "\n");
+    json->commit();
   }
   if (!chosen.plots.empty()) {
     if (draw_plots(chosen.plots, result, reliability)) {
@@ -355,7 +377,7 @@ int main(int argument_count, char** arguments) {
   options chosen;
   CLI::App app("Turns one Vision Transformer into an ensemble of low-precision members, and scores it.\n");
   app.option_defaults()->always_capture_default();
-  app.add_option("--model", chosen.model, "checkpoint with timm's names, .safetensors")->required();
+  app.add_option("--model", chosen.model, "checkpoint with timm's names, one input channel, .safetensors")->required();
   app.add_option("--images", chosen.images, "test images, idx or idx.gz");
   app.add_option("--labels", chosen.labels, "their labels, idx or idx.gz");
   app.add_option("--first", chosen.first, "the first image to use");
@@ -386,6 +408,9 @@ int main(int argument_count, char** arguments) {
   try {
     run(chosen);
   } catch (const bad_input& error) {
+    fmt::print(stderr, "evaluate_vit: {}\n", error.what());
+    return 2;
+  } catch (const std::filesystem::filesystem_error& error) {
     fmt::print(stderr, "evaluate_vit: {}\n", error.what());
     return 2;
   } catch (const std::exception& error) {

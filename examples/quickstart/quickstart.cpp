@@ -15,9 +15,13 @@ row_major_matrix logits(const checkpoint& weights, const row_major_matrix& pixel
   return layer(layer(pixels, "hidden").cwiseMax(0.0F), "output");
 }
 
-int main(int, char** files) try {  // quickstart mlp.safetensors images.idx.gz labels.idx.gz
+int main(int count, char** files) try {
+  if (count != 4)
+    throw bad_input("give three files: mlp.safetensors images.idx.gz labels.idx.gz");
   const checkpoint weights = load_safetensors(files[1]);
   const idx_array images = load_idx(files[2]), labels = load_idx(files[3]);
+  if (images.values.size() != labels.values.size() * 784)
+    throw bad_input("expected a label for each 28x28 image");
   using bytes = Eigen::Matrix<std::uint8_t, Eigen::Dynamic, Eigen::Dynamic, Eigen::RowMajor>;
   const row_major_matrix pixels =
       Eigen::Map<const bytes>(images.values.data(), static_cast<Eigen::Index>(labels.values.size()), 784)
@@ -25,8 +29,7 @@ int main(int, char** files) try {  // quickstart mlp.safetensors images.idx.gz l
       255.0F;
 
   const quantizer<symmetric_int<5>, per_channel> int5;
-  const rounded_members members{weights, int5,
-                                bernoulli{.seed = 7}};  // member k: a pure function of weights, seed and k
+  const rounded_members members{weights, int5, bernoulli{.seed = 7}};  // member k depends on weights, seed and k alone
 
   scores checkpoint_scores{std::vector<std::int32_t>(labels.values.begin(), labels.values.end())};
   scores nearest_scores = checkpoint_scores, ensemble = checkpoint_scores;

@@ -1,13 +1,11 @@
 // SPDX-License-Identifier: MIT
-#include <pluria/ensemble/scores.hpp>
-#include <pluria/io/idx.hpp>
-#include <pluria/io/npy.hpp>
-#include <pluria/io/replaced_file.hpp>
-#include <pluria/io/safetensors.hpp>
+#include <pluria/pluria.hpp>
 
 #include <unistd.h>
 
+#include <algorithm>
 #include <cmath>
+#include <cstring>
 #include <filesystem>
 #include <limits>
 #include <nlohmann/json.hpp>
@@ -16,6 +14,7 @@
 
 #include "examples/program.hpp"
 #include "support/catch.hpp"
+#include "support/exhaustive.hpp"
 
 namespace {
 
@@ -67,14 +66,14 @@ TEST_CASE("evaluate_vit reports every number of members, and its scores are thos
   const scratch folder;
   const std::string calibration =
       " --calibration-images " PLURIA_DATASET "/train-images-idx3-ubyte.gz --calibration-labels " PLURIA_DATASET
-      "/train-labels-idx1-ubyte.gz --calibration-first 55000 --calibration-limit 40";
+      "/train-labels-idx1-ubyte.gz --calibration-first 55000 --calibration-limit 100";
   const nlohmann::json report =
-      evaluate_json(folder, "--limit 48 --bits 4 --members 4 --coupling lattice:4 --seed 3 --csv " +
+      evaluate_json(folder, "--limit 150 --bits 4 --members 4 --coupling lattice:4 --seed 3 --csv " +
                                 (folder / "rows.csv") + " --logits " + (folder / "logits") + calibration);
 
   CHECK(report["model"] == "vit-tiny.safetensors");
   CHECK(report["parameters"] == 205066);
-  CHECK(report["images"] == 48);
+  CHECK(report["images"] == 150);
   CHECK(report["full_precision_calibrated"]["temperature"].is_number());
   REQUIRE(report["rows"].size() == 5);
   for (const auto& row : report["rows"]) {
@@ -120,7 +119,7 @@ TEST_CASE("evaluate_vit reports every number of members, and its scores are thos
   CHECK(close(report["full_precision"]["nll"], full.nll()));
   for (std::size_t k = 0; k < 4; ++k) {
     const tensor logits = load_npy(folder / ("logits/INT-4-bsr/logits-00" + std::to_string(k) + ".npy"));
-    CHECK(logits.shape() == tensor_shape{48, 10});
+    CHECK(logits.shape() == tensor_shape{150, 10});
     ensemble.add(logits.to_floats());
     const auto& row = report["rows"][k + 1];
     CHECK(row["method"] == "bsr");
@@ -132,6 +131,54 @@ TEST_CASE("evaluate_vit reports every number of members, and its scores are thos
     CHECK(close(row["ambiguity"], row["mean_member_nll"].get<double>() - row["nll"].get<double>()));
     CHECK(close(row["nll_difference"], row["nll"].get<double>() - report["full_precision"]["nll"].get<double>()));
   }
+
+  // The logits are those of the members that the library draws, over the first images; the sum in each runs alike.
+  const checkpoint weights = load_safetensors(model);
+  const idx_array images = load_idx(PLURIA_DATASET "/t10k-images-idx3-ubyte.gz");
+  const image_view view{images.values, 150, 1, 28, 28};
+  const rounded_members members(weights, quantizer<symmetric_int<4>>{}, bernoulli{.seed = 3, .coupling = lattice(4)});
+  const auto check_logits = [&](const std::string& file, const checkpoint& member) {
+    const std::vector<float> found = load_npy(folder / ("logits/" + file)).to_floats();
+    const row_major_matrix expected = load_vit(member).logits(view);
+    REQUIRE(found.size() == static_cast<std::size_t>(expected.size()));
+    CHECK(std::equal(found.begin(), found.end(), expected.data()));
+  };
+  check_logits("full-precision/logits-000.npy", weights);
+  check_logits("INT-4-rtn/logits-000.npy", rounded_members(weights, quantizer<symmetric_int<4>>{}, nearest{})[0]);
+  check_logits("INT-4-bsr/logits-000.npy", members[0]);
+  check_logits("INT-4-bsr/logits-003.npy", members[3]);
+
+  // The other figures of the last row, and its temperature, fitted on the validation images alone.
+  const auto& last = report["rows"][4];
+  const scores to_nearest = [&] {
+    scores single{labels};
+    single.add(load_npy(folder / "logits/INT-4-rtn/logits-000.npy").to_floats());
+    return single;
+  }();
+  CHECK(close(report["rows"][0]["nll"], to_nearest.nll()));
+  CHECK(close(last["rtn_nll_difference"], ensemble.nll_difference(to_nearest).mean));
+  CHECK(close(last["nll_difference_se"], ensemble.nll_difference(full).standard_error));
+  CHECK(close(last["err"], ensemble.err()));
+  CHECK(close(last["brier"], ensemble.brier()));
+  CHECK(close(last["confidence_gap"], ensemble.confidence_gap()));
+  CHECK(close(last["ece_se"], ensemble.ece_standard_error()));
+  CHECK(close(last["bits_per_weight"], packed_budget(members.packed_storage(), 4).bits_per_weight));
+  const idx_array validation = load_idx(PLURIA_DATASET "/train-images-idx3-ubyte.gz");
+  const idx_array validation_labels = load_idx(PLURIA_DATASET "/train-labels-idx1-ubyte.gz");
+  const image_view validation_view = image_view{validation.values, 60000, 1, 28, 28}.part(55000, 100);
+  scores fitted_on{
+      std::vector<std::int32_t>(validation_labels.values.begin() + 55000, validation_labels.values.begin() + 55100)};
+  for (std::uint64_t k = 0; k < 4; ++k) {
+    fitted_on.add(load_vit(members[k]).logits(validation_view));
+  }
+  const std::vector<double> fitted_table = fitted_on.prediction().log_probabilities();
+  const double temperature = fit_temperature({fitted_table, 10}, fitted_on.labels());
+  CHECK(close(last["temperature"], temperature));
+  const std::vector<double> raw = ensemble.prediction().log_probabilities();
+  const std::vector<double> tempered = apply_temperature({raw, 10}, temperature);
+  CHECK(close(last["calibrated_nll"], nll({tempered, 10}, labels)));
+  CHECK(close(last["calibrated_ece"], ece(judged_confidences({tempered, 10}, labels))));
+
   // Names, full precision, and the rows.
   const std::string csv = read_text(folder / "rows.csv");
   CHECK(std::count(csv.begin(), csv.end(), '\n') == 7);
@@ -139,11 +186,32 @@ TEST_CASE("evaluate_vit reports every number of members, and its scores are thos
 
 TEST_CASE("the number of threads does not change a figure, the seed does", "[examples]") {
   const scratch folder;
-  const std::string arguments = "--limit 40 --bits 5 --members 2 --granularity group:32 ";
+  const std::string arguments = "--limit 150 --bits 5 --members 2 --granularity group:32 ";
   const nlohmann::json one = evaluate_json(folder, arguments + "--threads 1");
   CHECK(one == evaluate_json(folder, arguments + "--threads 2"));
   CHECK(one["full_precision_calibrated"].is_null());
   CHECK(one["rows"][2]["nll"] != evaluate_json(folder, arguments + "--seed 1")["rows"][2]["nll"]);
+}
+
+TEST_CASE("the ensemble beats rounding to nearest, and members differ more the fewer bits they have", "[examples]") {
+  const scratch folder;
+  // Under the sanitizers fewer images have to do; the margins are wide.
+  const std::string limit = support::exhaustive ? "2000" : "300";
+  const nlohmann::json report =
+      evaluate_json(folder, "--limit " + limit + " --bits 5,3 --members 8 --repeats 2 --coupling lattice:8 --plots " +
+                                (folder / "plots"));
+  REQUIRE(report["rows"].size() == 2 * (1 + 2 * 8));
+  const auto& rtn3 = report["rows"][17];
+  const auto& bsr3 = report["rows"][17 + 8];
+  CHECK(rtn3["method"] == "rtn");
+  CHECK(rtn3["bits"] == 3);
+  CHECK(bsr3["members"] == 8);
+  CHECK(bsr3["rtn_nll_difference"].get<double>() < -2 * bsr3["rtn_nll_difference_se"].get<double>());
+  CHECK(bsr3["ambiguity"].get<double>() > 2 * report["rows"][8]["ambiguity"].get<double>());
+  CHECK(report["rows"][16]["seed"] == 1);  // the second ensemble is another draw
+  CHECK(report["rows"][16]["nll"] != report["rows"][8]["nll"]);
+  CHECK(fs::exists(folder / "plots/plots.gnuplot"));
+  CHECK(read_text(folder / "plots/curves.dat").find("\n\n\n") != std::string::npos);
 }
 
 TEST_CASE("evaluate_vit writes nothing but its table into a pipe", "[examples]") {
@@ -164,6 +232,11 @@ TEST_CASE("evaluate_vit refuses bad arguments with exit status 2 and what it exp
   check_refused(base + "--members 0", {"--members", "found 0"});
   check_refused(base + "--first 10000", {"10020", "10000"});
   check_refused(base + "--heads 3", {"heads", "divisor of the width 64", "3"});
+  check_refused(base + "--bits 5,5", {"--bits", "once", "5,5"});
+  check_refused(base + "--std inf", {"--std", "inf"});
+  check_refused(base + "--calibration-limit 5", {"--calibration-images"});
+  check_refused(base + "--json /no/such/folder/report.json", {"/no/such/folder"});
+  check_refused(base + "--logits " PLURIA_DATASET, {PLURIA_DATASET, "empty folder"});
   check_refused(base + "--no-such-option", {"no-such-option"});
   check_refused("--model " + model +
                     " --images " PLURIA_DATASET "/t10k-images-idx3-ubyte.gz --labels " PLURIA_DATASET

@@ -150,7 +150,6 @@ inline idx_array parse_idx(std::span<const std::byte> bytes, const std::string& 
   }
   // Reading on is also what makes zlib verify the checksum at the end.
   if (source.read(std::span(word).first(1)) != 0) {
-    // Qualified, since std::mismatch would be found for two strings and a literal.
     throw bad_input(
         mismatch_message(file, std::to_string(count) + " bytes for the shape " + to_string(array.shape), "more"));
   }

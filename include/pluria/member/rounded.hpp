@@ -16,6 +16,7 @@
 #include <optional>
 #include <set>
 #include <string>
+#include <tuple>
 #include <unordered_map>
 #include <utility>
 #include <variant>
@@ -32,32 +33,39 @@ class rounded_members {
   rounded_members(checkpoint weights, const rule& decide, any_rounding rounding, int threads = 0)
       : weights_(std::move(weights)), rounding_(rounding), threads_(threads) {
     std::unordered_map<std::uint64_t, std::string> hashes;
-    std::map<std::pair<const std::byte*, tensor_shape>, std::string> names;
+    // A tensor that several names share is decided, fitted and counted once, under its first name: a head tied to an
+    // embedding stays as the embedding does.
+    std::map<std::tuple<const std::byte*, dtype, tensor_shape>, std::size_t> first_places;
     std::set<std::string> systems;
     std::set<std::string> granularities;
-    grids_.reserve(weights_.tensors().size());
-    for (const tensor& current : weights_.tensors()) {
+    const std::vector<tensor>& tensors = weights_.tensors();
+    for (std::size_t i = 0; i < tensors.size(); ++i) {
+      const tensor& current = tensors[i];
       const auto [known, is_new] = hashes.emplace(name_hash(current.name()), current.name());
       if (!is_new) {
         throw bad_input(current.where() + ": its name has the same 64-bit FNV-1a hash as \"" + known->second +
                         "\"; rename one of them");
       }
-      const auto quantizer = decide(current.name(), current.shape());
-      if (!quantizer || current.size() == 0) {
-        grids_.emplace_back();
+      const auto [place, is_first] =
+          current.size() == 0
+              ? std::pair(first_places.end(), true)
+              : first_places.emplace(std::tuple(current.bytes().data(), current.type(), current.shape()), i);
+      origins_.push_back(is_first ? i : place->second);
+      grids_.emplace_back();
+      if (!is_first) {
         continue;
       }
-      // A tensor that two names share is rounded once: the first name decides its bits.
-      const auto [shared, first] = names.emplace(std::pair(current.bytes().data(), current.shape()), current.name());
-      grids_.push_back(quantizer->fit(first ? current : current.renamed(shared->second)));
+      const auto quantizer = decide(current.name(), current.shape());
+      if (!quantizer || current.size() == 0) {
+        storage_.kept_bytes += current.bytes().size();
+        continue;
+      }
+      grids_.back() = quantizer->fit(current);
       systems.insert(quantizer->system());
       granularities.insert(quantizer->granularity_name());
       storage_.weights += current.size();
       storage_.code_bits += grids_.back()->code_bits;
       storage_.granule_bits += grids_.back()->granule_bits;
-    }
-    for (std::size_t i = 0; i < grids_.size(); ++i) {
-      storage_.kept_bytes += grids_[i] ? 0 : weights_.tensors()[i].bytes().size();
     }
     identity_["pluria.stream"] = std::to_string(stream_version) + ", threefry4x32-" + std::to_string(generator::rounds);
     identity_["pluria.system"] = joined(systems);
@@ -76,12 +84,11 @@ class rounded_members {
   checkpoint operator[](std::uint64_t k) const {
     const std::vector<tensor>& sources = weights_.tensors();
     std::vector<std::optional<tensor>> drawn(grids_.size());
-    parallel_for(grids_.size(), threads_, [&](std::size_t i) {
-      drawn[i] = grids_[i] ? grids_[i]->draw(rounding_, k).renamed(sources[i].name()) : sources[i];
-    });
+    parallel_for(grids_.size(), threads_,
+                 [&](std::size_t i) { drawn[i] = grids_[i] ? grids_[i]->draw(rounding_, k) : sources[i]; });
     checkpoint member(weights_.file(), weights_.metadata());
-    for (std::optional<tensor>& current : drawn) {
-      member.add(*std::move(current));
+    for (std::size_t i = 0; i < drawn.size(); ++i) {
+      member.add(origins_[i] == i ? *drawn[i] : drawn[origins_[i]]->renamed(sources[i].name()));
     }
     // What the source says of itself, if it is a member too, is not true of this one.
     std::erase_if(member.metadata(), [](const auto& entry) { return entry.first.starts_with("pluria."); });
@@ -119,6 +126,7 @@ class rounded_members {
   any_rounding rounding_;
   int threads_;
   std::vector<std::optional<gridded_tensor>> grids_;  // in the order of the tensors; none where a tensor is kept
+  std::vector<std::size_t> origins_;                  // the first tensor with the same bytes, mostly itself
   storage storage_;
   std::map<std::string, std::string> identity_;
 };

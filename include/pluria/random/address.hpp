@@ -8,15 +8,14 @@
 //            word 2, 3   the 64-bit FNV-1a hash of the tensor's name, low word first
 //   counter  word 0, 1   the running number of the 4-word output within the tensor, low word first
 //            word 2      the member (independent), or the block of L members (lattice)
-//            word 3      bits 0..7 the purpose, 8..15 log2 L (0 where members are independent), 16..31 the stream
-//            version
+//            word 3      bits 0..7 purpose, 8..15 log2 L (0: independent), 16..31 stream version
 //
 // Outputs are numbered along the 128-element blocks of the packed layout (tensor/packing.hpp): a block owns 16
 // consecutive outputs (128 decisions of 16 bits) or 32 (128 words). Consecutive outputs go to consecutive lanes, and
 // word w of the 16 outputs of a group to 16 consecutive weights, so nothing is ever transposed:
 //
-//   16 bits per decision   element e: output 16 * block + e % 16, word e / 32, the low half if e / 16 is even, else the
-//   high 32 bits per decision   element e: output 32 * block + 16 * (e / 64) + e % 16, word e / 16 % 4
+//   16 bits per decision   element e: output 16 * block + e % 16, word e / 32, low half if e / 16 is even, else high
+//   32 bits per decision   element e: output 32 * block + 16 * (e / 64) + e % 16, word e / 16 % 4
 //
 // Period: 2^59 blocks per tensor, more than 64-bit sizes can address, and 2^32 members (or blocks of members);
 // exceeding that is an error. Bootstrap resamples are addressed likewise, the resample in place of the member.

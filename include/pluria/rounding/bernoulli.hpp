@@ -6,16 +6,15 @@
 //   code of member k = (position + dither_k) >> 16,   dither_k uniform on 0..65535.
 //
 // Probabilities are exact to 2^-16 of a step. How the dithers of different members depend on each other is the
-// coupling:
+// coupling. Independent: 16 fresh bits per weight and member, what the paper does. Lattice of L: members of a block of
+// L use a randomly shifted lattice,
 //
-//   independent   16 fresh bits per weight and member; what the paper does
-//   lattice(L)    members of a block of L use dither_k = B + A * (k mod L) mod 2^16, a randomly shifted lattice, B the
-//   low
-//                 half of one random word per weight and A = (its high half | 1) * 65536 / L. Each member alone is
-//                 exactly BSR; together the L dithers fall one into each of L equal intervals, so floor or ceil of L *
-//                 fraction members go up, and a weight's mean over the block is within 1/L of a step of it. Variance
-//                 reduction only: the limit of many members is the same, members of a block are not exchangeable, and
-//                 an incomplete block can be worse than independent members.
+//   dither_k = B + A * (k mod L) mod 2^16,   A = (high half of the word | 1) * 65536 / L,   B = its low half,
+//
+// of one random word per weight. Each member alone is exactly BSR; together the L dithers fall one into each of L equal
+// intervals, so floor or ceil of L * fraction members go up, and a weight's mean over the block is within 1/L of a step
+// of it. Variance reduction only: the limit of many members is the same, members of a block are not exchangeable, and
+// an incomplete block can be worse than independent members.
 
 #include <pluria/core/error.hpp>
 #include <pluria/random/address.hpp>
@@ -30,7 +29,10 @@ namespace pluria {
 class coupling {
  public:
   constexpr coupling() = default;  ///< independent
-  explicit constexpr coupling(std::uint32_t block) : block_(block) {}
+  /// Blocks of `block` members, a power of two in 1..256, else precondition_error.
+  explicit constexpr coupling(std::uint32_t block) : block_(block) {
+    require(block <= 256 && std::has_single_bit(block), "coupling: blocks hold a power of two of members, up to 256");
+  }
 
   /// Members per block: 1 where they are independent.
   constexpr std::uint32_t block() const noexcept { return block_; }
