@@ -230,35 +230,34 @@ inline std::string to_csv(const nlohmann::ordered_json& report) {
   return text;
 }
 
-/// The table: full precision, then for every system RTN and LPE-BSR at S = 1, 2, 4, ... and the last S of the first
-/// ensemble. Under a lattice an incomplete block is marked with *.
+/// Two tables, of the scores and of what is left after one temperature on each side (where there is a calibration set)
+/// with the storage: full precision, then for every system RTN and LPE-BSR at S = 1, 2, 4, ... and the last S of the
+/// first ensemble. Under a lattice an incomplete block is marked with *.
 inline std::string to_table(const evaluation& result) {
-  const auto signed_pair = [](const mean_and_error& pair) {
-    return fmt::format("{:+.4f} +-{:.4f}", pair.mean, pair.standard_error);
+  const auto signed_pair = [](const std::optional<mean_and_error>& pair) {
+    return pair ? fmt::format("{:+.4f} +-{:.4f}", pair->mean, pair->standard_error) : std::string();
   };
-  const bool calibrated = result.full_precision.calibrated.has_value();
-  std::string text =
-      fmt::format("{:<15} {:>3}  {:>6} {:>16} {:>16} {:>6} {:>13} {:>6} {:>6} {:>6} {:>12}", "", "S", "NLL",
-                  "- full precision", "- RTN", "ERR %", "ECE", "gap", "Brier", "ambig.", "member NLL/%");
-  text += calibrated ? fmt::format(" | {:>5} {:>6} {:>16} {:>6}", "T", "NLL", "- full precision", "ECE") : "";
-  text += fmt::format(" | {:>6} {:>6}\n", "bits/w", "MiB");
+  std::string table =
+      fmt::format("{:<14} {:>3}  {:<6} {:<16} {:<16} {:>6}  {:<14} {:>6} {:<6} {:<6} {}\n", "", "S", "NLL",
+                  "- full precision", "- RTN", "ERR %", "ECE", "gap", "Brier", "ambig.", "a member's");
+  std::string more = fmt::format("{:<14} {:>3}  {:>8} {:>8}  {:>5}  {:<6} {:<16} {}\n", "", "S", "bits/w", "MiB", "T",
+                                 "NLL", "- full precision", "ECE");
   const auto line = [&](const std::string& name, const std::string& members, const score_row& s, bool is_ensemble,
                         const ensemble_budget* budget) {
-    text += fmt::format("{:<15} {:>3}  {:.4f} {:>16} {:>16} {:6.2f} {:.4f}+-{:.4f} {:+.3f} {:.4f} {:>6} {:>12}", name,
-                        members, s.nll, budget != nullptr ? signed_pair(s.nll_difference) : "",
-                        s.rtn_nll_difference ? signed_pair(*s.rtn_nll_difference) : "", 100 * s.err, s.ece, s.ece_se,
-                        s.confidence_gap, s.brier, is_ensemble ? fmt::format("{:.4f}", s.ambiguity) : "",
-                        is_ensemble ? fmt::format("{:.4f}/{:.2f}", s.mean_member_nll, 100 * s.mean_member_err) : "");
+    const auto difference = budget != nullptr ? std::optional(s.nll_difference) : std::nullopt;
+    table += fmt::format("{:<14} {:>3}  {:.4f} {:<16} {:<16} {:6.2f}  {:.4f}+-{:.4f} {:+.3f} {:.4f} {:<6} {}\n", name,
+                         members, s.nll, signed_pair(difference), signed_pair(s.rtn_nll_difference), 100 * s.err, s.ece,
+                         s.ece_se, s.confidence_gap, s.brier, is_ensemble ? fmt::format("{:.4f}", s.ambiguity) : "",
+                         is_ensemble ? fmt::format("{:.4f} {:.2f} %", s.mean_member_nll, 100 * s.mean_member_err) : "");
+    more += fmt::format("{:<14} {:>3}  ", name, members);
+    more += budget != nullptr ? fmt::format("{:8.2f} {:8.2f}", budget->bits_per_weight,
+                                            static_cast<double>(budget->total_bytes) / (1 << 20))
+                              : fmt::format("{:17}", "");
     if (s.calibrated) {
-      text +=
-          fmt::format(" | {:5.3f} {:.4f} {:>16} {:.4f}", s.calibrated->temperature, s.calibrated->nll,
-                      s.calibrated_nll_difference ? signed_pair(*s.calibrated_nll_difference) : "", s.calibrated->ece);
+      more += fmt::format("  {:5.3f}  {:.4f} {:<16} {:.4f}", s.calibrated->temperature, s.calibrated->nll,
+                          signed_pair(s.calibrated_nll_difference), s.calibrated->ece);
     }
-    if (budget != nullptr) {
-      text += fmt::format(" | {:6.2f} {:6.2f}", budget->bits_per_weight,
-                          static_cast<double>(budget->total_bytes) / (1 << 20));
-    }
-    text += '\n';
+    more += '\n';
   };
   line("full precision", "1", result.full_precision, false, nullptr);
   for (std::size_t i = 0; i < result.rows.size(); ++i) {
@@ -272,7 +271,10 @@ inline std::string to_table(const evaluation& result) {
     line(fmt::format("{} {}", row.system, is_bsr ? "LPE-BSR" : "RTN"),
          std::to_string(members) + (row.complete_block ? "" : "*"), row.scores, is_bsr, &row.budget);
   }
-  return text;
+  return table +
+         (result.full_precision.calibrated ? "\nWith one temperature T on both sides, and what is stored:\n"
+                                           : "\nWhat is stored:\n") +
+         more;
 }
 
 }  // namespace pluria::examples

@@ -222,4 +222,23 @@ TEST_CASE("what is kept may hold anything", "[member]") {
   CHECK(rounded_members(checkpoint{}, int4, bernoulli{})[0].tensors().empty());
 }
 
+TEST_CASE("a head tied to an embedding stays as the embedding does, and shared bytes are counted once", "[member]") {
+  const pluria::tensor embedding =
+      pluria::tensor::from_floats("embed_tokens.weight", {4, 16}, std::vector<float>(64, 0.3F));
+  const pluria::tensor layer = pluria::tensor::from_floats("a.weight", {2, 128}, std::vector<float>(256, 0.7F));
+  checkpoint source("tied.safetensors");
+  source.add(embedding);
+  source.add(embedding.renamed("lm_head.weight"));
+  source.add(layer);
+  source.add(layer.renamed("b.weight"));
+  const rounded_members members(source, quantizer<symmetric_int<4>>{}, bernoulli{.seed = 1});
+  const checkpoint member = members[0];
+  CHECK(member["lm_head.weight"].bytes().data() == embedding.bytes().data());
+  CHECK(member["b.weight"].bytes().data() == member["a.weight"].bytes().data());
+  CHECK(member["a.weight"].bytes().data() != layer.bytes().data());
+  CHECK(members.packed_storage().weights == 256);
+  CHECK(members.packed_storage().code_bits == 4 * 256);
+  CHECK(members.packed_storage().kept_bytes == 4 * 64);
+}
+
 }  // namespace
