@@ -25,6 +25,9 @@ CONFIGURATIONS = {
     "average_with_token": (torch.float16, dict(
         img_size=24, patch_size=4, in_chans=3, num_classes=5, embed_dim=40, depth=3, num_heads=5,
         global_pool="avg", no_embed_class=True)),
+    "average_norm": (torch.float32, dict(
+        img_size=12, patch_size=4, in_chans=1, num_classes=4, embed_dim=16, depth=2, num_heads=2,
+        class_token=False, global_pool="avg", fc_norm=False)),
     "patch16_224": (torch.float16, dict(img_size=224, patch_size=16, in_chans=3, num_classes=10, embed_dim=48, depth=2, num_heads=3)),
 }
 MEAN = {1: [0.286], 3: [0.485, 0.456, 0.406]}
@@ -40,8 +43,8 @@ def images(count, channels, size):
 def main():
     output = pathlib.Path(sys.argv[1])
     output.mkdir(parents=True, exist_ok=True)
-    for number, (name, (dtype, configuration)) in enumerate(CONFIGURATIONS.items()):
-        torch.manual_seed(number)
+    for name, (dtype, configuration) in CONFIGURATIONS.items():
+        torch.manual_seed(sum(name.encode()))
         model = VisionTransformer(**configuration).eval()
         with torch.no_grad():
             for parameter_name, parameter in model.named_parameters():

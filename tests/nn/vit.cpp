@@ -43,6 +43,7 @@ const configuration configurations[] = {
     {"token", 1, 28, 2, 32, 4, 4, 49, 50, 10},
     {"average_no_token_no_bias", 3, 32, 2, 48, 3, 8, 16, 16, 7},
     {"average_with_token", 3, 24, 3, 40, 5, 4, 36, 37, 5},
+    {"average_norm", 1, 12, 2, 16, 2, 4, 9, 9, 4},
     {"patch16_224", 3, 224, 2, 48, 3, 16, 196, 197, 10},
 };
 
