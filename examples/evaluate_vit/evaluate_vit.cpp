@@ -62,8 +62,7 @@ struct labelled_images {
   image_view view() const {
     const std::size_t height = images.shape[1];
     const std::size_t width = images.shape[2];
-    const image_view all{images.values, images.shape[0], 1, height, width};
-    return all.part(first, labels.size());
+    return {images.values, labels.size(), 1, height, width};
   }
 };
 
@@ -87,6 +86,11 @@ labelled_images load_images(const std::string& image_file, const std::string& la
                                      std::to_string(count)));
   }
   const std::size_t last = limit == 0 ? count : first + limit;
+  // Only what is used stays in memory.
+  const std::size_t pixels = result.images.shape[1] * result.images.shape[2];
+  result.images.values =
+      std::vector<std::uint8_t>(result.images.values.begin() + static_cast<std::ptrdiff_t>(first * pixels),
+                                result.images.values.begin() + static_cast<std::ptrdiff_t>(last * pixels));
   result.labels.assign(labels.values.begin() + static_cast<std::ptrdiff_t>(first),
                        labels.values.begin() + static_cast<std::ptrdiff_t>(last));
   return result;
@@ -366,7 +370,7 @@ void run(const options& chosen) {
     if (draw_plots(chosen.plots, result, reliability)) {
       fmt::print("plots: {0}/curves.png, {0}/reliability.png (and .svg)\n", chosen.plots);
     } else {
-      fmt::print("no gnuplot here: install gnuplot-nox and run it on {}/plots.gnuplot\n", chosen.plots);
+      fmt::print("gnuplot is not installed (gnuplot-nox) or failed; its script is {}/plots.gnuplot\n", chosen.plots);
     }
   }
 }

@@ -27,8 +27,8 @@
 namespace pluria {
 
 /// Writes a file beside its target and renames it when it is complete. Destroyed without `commit`, it removes what it
-/// wrote. A target that is a link is written through; one that is a device or pipe (/dev/null) is never replaced and
-/// gets the bytes directly.
+/// wrote. A target that is a link to a file is written through; one that is a device or pipe (/dev/null) is never
+/// replaced and gets the bytes directly.
 class replaced_file {
  public:
   /// Opens the partial file; an existing target lends it its permissions. Throws bad_input, naming the target, when it

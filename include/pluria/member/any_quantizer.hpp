@@ -16,6 +16,7 @@
 #include <functional>
 #include <memory>
 #include <string>
+#include <type_traits>
 #include <utility>
 #include <variant>
 #include <vector>
@@ -36,12 +37,13 @@ struct gridded_tensor {
 /// Any quantizer<N, G>.
 class any_quantizer {
  public:
-  template <number_system N, granularity G>
+  // Arch is part of the type of what is made, so that files compiled for different ISAs link into one program.
+  template <number_system N, granularity G, class Arch = xsimd::default_arch>
   any_quantizer(quantizer<N, G> typed)  // NOLINT(google-explicit-constructor): every quantizer is one
       : system_(N::name()),
         granularity_(typed.granularity.name()),
         bits_(N::bits),
-        fit_([typed](const tensor& weights) { return on_grid<N>(weights, typed.fit(weights)); }) {}
+        fit_([typed](const tensor& weights) { return on_grid<N, Arch>(weights, typed.fit(weights)); }) {}
 
   const std::string& system() const noexcept { return system_; }                 ///< "INT-5"
   const std::string& granularity_name() const noexcept { return granularity_; }  ///< "channel", "tensor", "group:32"
@@ -51,13 +53,16 @@ class any_quantizer {
   gridded_tensor fit(const tensor& weights) const { return fit_(weights); }
 
  private:
-  template <number_system N>
+  template <number_system N, class Arch>
   static gridded_tensor on_grid(const tensor& weights, tensor_grid<N> fitted) {
     const auto grid = std::make_shared<const tensor_grid<N>>(std::move(fitted));
     const packed_tensor<N> form(grid);
     return {[weights, grid](const any_rounding& rounding, std::uint64_t k) {
               return std::visit(
-                  [&](const auto& method) { return decoded(weights, sample<N>(weights, grid, method, k, 1).front()); },
+                  [&](const auto& method) {
+                    return decoded(
+                        weights, sample<N, std::decay_t<decltype(method)>, Arch>(weights, grid, method, k, 1).front());
+                  },
                   rounding);
             },
             form.code_bits(), form.granule_bits()};
