@@ -87,4 +87,75 @@ TEST_CASE("rotation brings leaving bits back in, by every count", "[core]") {
   CHECK(wrong == 0);
 }
 
+TEST_CASE("a word is two halves, and halves pair up across two words", "[core]") {
+  using pluria::lanes::as;
+  using halves = xsimd::batch<std::uint16_t>;
+  std::array<std::uint32_t, lanes> low{};
+  std::array<std::uint32_t, lanes> high{};
+  for (std::uint32_t lane = 0; lane < lanes; ++lane) {
+    low[lane] = mixed(2 * lane + 1);
+    high[lane] = mixed(2 * lane + 2);
+  }
+  const words a = words::load_unaligned(low.data());
+  const words b = words::load_unaligned(high.data());
+  const auto lower = lanes_of(pluria::lanes::lower_halves(a, b));
+  const auto upper = lanes_of(pluria::lanes::upper_halves(a, b));
+  const auto split = lanes_of(as<std::uint16_t>(a));
+  std::size_t wrong = 0;
+  for (std::size_t lane = 0; lane < lanes; ++lane) {
+    wrong += lower[2 * lane] == (low[lane] & 0xffffU) && lower[2 * lane + 1] == (high[lane] & 0xffffU) ? 0U : 1U;
+    wrong += upper[2 * lane] == low[lane] >> 16 && upper[2 * lane + 1] == high[lane] >> 16 ? 0U : 1U;
+    wrong += split[2 * lane] == (low[lane] & 0xffffU) && split[2 * lane + 1] == low[lane] >> 16 ? 0U : 1U;
+  }
+  CHECK(wrong == 0);
+  CHECK(lanes_of(as<std::uint32_t>(as<std::uint16_t>(a))) == low);
+  CHECK(lanes_of(as<float>(words(0x3fc00000U)))[0] == 1.5F);
+  CHECK(lanes_of(pluria::lanes::numbers<words::arch_type>()) == lanes_of(lane_numbers()));
+  static_assert(halves::size == 2 * lanes);
+}
+
+TEST_CASE("bits are added where one half is greater, in unsigned order", "[core]") {
+  using halves = xsimd::batch<std::uint16_t>;
+  std::size_t wrong = 0;
+  for (const std::uint32_t b : {0U, 1U, 0x7ffeU, 0x7fffU, 0x8000U, 0x8001U, 0xfffeU, 0xffffU}) {
+    for (std::uint32_t first = 0; first < 65536; first += halves::size) {
+      std::array<std::uint16_t, halves::size> values{};
+      for (std::uint32_t lane = 0; lane < halves::size; ++lane) {
+        values[lane] = static_cast<std::uint16_t>(first + lane);
+      }
+      const halves a = halves::load_unaligned(values.data());
+      const auto sum = lanes_of(pluria::lanes::add_where_greater(
+          a, pluria::lanes::ordered(a), pluria::lanes::ordered(halves(static_cast<std::uint16_t>(b))),
+          std::uint16_t{64}));
+      for (std::uint32_t lane = 0; lane < halves::size; ++lane) {
+        const std::uint32_t value = first + lane;
+        wrong += sum[lane] == static_cast<std::uint16_t>(value > b ? value + 64 : value) ? 0U : 1U;
+      }
+    }
+  }
+  CHECK(wrong == 0);
+}
+
+TEST_CASE("what is stored past the caches arrives", "[core]") {
+  alignas(64) std::array<std::uint32_t, 4 * lanes> stored{};
+  for (std::uint32_t batch = 0; batch < 4; ++batch) {
+    pluria::lanes::store_past_cache(lane_numbers() + words(100 * batch), &stored[lanes * batch]);
+  }
+  pluria::lanes::fence_past_cache();
+  std::size_t wrong = 0;
+  for (std::uint32_t i = 0; i < stored.size(); ++i) {
+    wrong += stored[i] == 100 * (i / lanes) + i % lanes ? 0U : 1U;
+  }
+  CHECK(wrong == 0);
+}
+
+TEST_CASE("a loop is unrolled in order", "[core]") {
+  std::vector<std::size_t> seen;
+  pluria::lanes::unrolled<3>([&](auto index) {
+    static_assert(decltype(index)::value < 3);
+    seen.push_back(index);
+  });
+  CHECK(seen == std::vector<std::size_t>{0, 1, 2});
+}
+
 }  // namespace

@@ -193,9 +193,10 @@ TEST_CASE("the number of threads does not change a figure, the seed does", "[exa
   CHECK(one["rows"][2]["nll"] != evaluate_json(folder, arguments + "--seed 1")["rows"][2]["nll"]);
 }
 
-TEST_CASE("the ensemble beats rounding to nearest, and members differ more the fewer bits they have", "[examples]") {
+TEST_CASE("the ensemble errs less than rounding to nearest, and members differ more the fewer bits they have",
+          "[examples]") {
   const scratch folder;
-  // Under the sanitizers the same code runs over too few images for the standard errors.
+  // Under the sanitizers the same code runs over too few images to tell.
   const std::string limit = support::exhaustive ? "2000" : "100";
   const nlohmann::json report =
       evaluate_json(folder, "--limit " + limit + " --bits 5,3 --members 8 --repeats 2 --coupling lattice:8 --plots " +
@@ -207,7 +208,10 @@ TEST_CASE("the ensemble beats rounding to nearest, and members differ more the f
   CHECK(rtn3["bits"] == 3);
   CHECK(bsr3["members"] == 8);
   if (support::exhaustive) {
-    CHECK(bsr3["rtn_nll_difference"].get<double>() < -2 * bsr3["rtn_nll_difference_se"].get<double>());
+    // At 3 bits 287 images of 2000 are wrong to nearest, and about 220 in ensembles of many seeds: four standard
+    // errors.
+    CHECK(bsr3["err"].get<double>() < rtn3["err"].get<double>() - 0.015);
+    CHECK(bsr3["brier"].get<double>() < rtn3["brier"].get<double>());
   }
   CHECK(bsr3["ambiguity"].get<double>() > 2 * report["rows"][8]["ambiguity"].get<double>());
   CHECK(report["rows"][16]["seed"] == 1);  // the second ensemble is another draw

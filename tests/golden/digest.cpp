@@ -1,9 +1,12 @@
 // SPDX-License-Identifier: MIT
-// Prints "name digest" lines of everything between a weight and its packed codes, through the scalar definitions and
-// through the lanes of the ISA that it is compiled for. All lines must be those of digests.txt, on every ISA.
+// Prints "name digest" lines of everything between a weight and its packed codes: by the scalar definitions, and, in a
+// line more where that differs, by the lanes of the ISA that it is compiled for and by two threads. All lines must be
+// those of digests.txt, on every ISA.
 
 #include <pluria/kernel/sample.hpp>
 #include <pluria/number/symmetric_int.hpp>
+#include <pluria/quantize/granularity.hpp>
+#include <pluria/quantize/quantizer.hpp>
 #include <pluria/random/address.hpp>
 #include <pluria/random/threefry.hpp>
 #include <pluria/rounding/bernoulli.hpp>
@@ -11,6 +14,7 @@
 #include <support/batches.hpp>
 #include <support/fnv1a.hpp>
 #include <support/integer_weights.hpp>
+#include <support/tensors.hpp>
 
 #include <array>
 #include <cinttypes>
@@ -36,127 +40,131 @@ void print(const std::string& name, const fnv1a& digest) {
   std::printf("%s %016" PRIx64 "\n", name.c_str(), digest.value());
 }
 
+// A line of its own for every way that differs from the first: only one of them can be the expected one.
+void print_if_all_same(const std::string& name, const std::vector<std::pair<std::string, fnv1a>>& ways) {
+  print(name, ways.front().second);
+  for (const auto& [way, digest] : ways) {
+    if (digest.value() != ways.front().second.value()) {
+      print(name + "/" + way, digest);
+    }
+  }
+}
+
 template <number_system N>
 void print_positions() {
-  fnv1a scalar;
-  fnv1a batches;
-  for (const float scale : {0x1p-140F, 0x1p-126F, 0.1F, 1.0F, 3.0e38F}) {
+  std::vector<std::pair<std::string, fnv1a>> ways{{"scalar", {}}, {"lanes", {}}};
+  for (const float scale : {0x1p-140F, 0x1p-110F, 0.1F, 1.0F, 3.0e38F}) {
     const std::vector<float> weights = support::integer_weights(4096, scale);
     const auto granule = N::fit(weights);
     for (const float weight : weights) {
-      scalar.add(N::position(weight, granule));
+      ways[0].second.add(N::position(weight, granule));
     }
     for (std::size_t i = 0; i < weights.size(); i += floats::size) {
-      batches.add_all(lanes_of(N::position(floats::load_unaligned(&weights[i]), granule)));
+      ways[1].second.add_all(lanes_of(N::position(floats::load_unaligned(&weights[i]), granule)));
     }
   }
-  print("positions/" + N::name() + "/scalar", scalar);
-  print("positions/" + N::name() + "/lanes", batches);
+  print_if_all_same("positions/" + N::name(), ways);
 }
 
 void print_threefry() {
   const std::array<std::uint32_t, 4> key{1, 2, 3, 0xffffffffU};
-  fnv1a scalar;
-  fnv1a batches;
+  std::vector<std::pair<std::string, fnv1a>> ways{{"scalar", {}}, {"lanes", {}}};
   for (std::uint32_t first = 0; first < 4096; first += words::size) {
     std::array<std::array<std::uint32_t, words::size>, 4> by_word;
-    const auto outputs =
-        generator::generate<words>({words(first) + lane_numbers(), words(7U), words(8U), words(9U)}, key);
+    const auto outputs = generator::generate<words>({first, 7, 8, 9}, lane_numbers(), key);
     for (std::size_t word = 0; word < 4; ++word) {
       by_word[word] = lanes_of(outputs[word]);
     }
     for (std::uint32_t lane = 0; lane < words::size; ++lane) {
-      scalar.add_all(generator::generate<std::uint32_t>({first + lane, 7, 8, 9}, key));
+      ways[0].second.add_all(generator::generate<std::uint32_t>({first + lane, 7, 8, 9}, key));
       for (std::size_t word = 0; word < 4; ++word) {
-        batches.add(by_word[word][lane]);
+        ways[1].second.add(by_word[word][lane]);
       }
     }
   }
-  print("threefry/scalar", scalar);
-  print("threefry/lanes", batches);
+  print_if_all_same("threefry4x32-" + std::to_string(generator::rounds), ways);
 }
 
 void print_dithers(const bernoulli& rounding) {
   const std::uint64_t hash = name_hash("blocks.0.attn.qkv.weight");
-  fnv1a scalar;
-  fnv1a batches;
+  fnv1a digest;
   for (std::uint64_t member = 0; member < 20; ++member) {
-    const stream random = rounding.bits(hash, member);
     for (std::uint64_t block = 0; block < 16; ++block) {
-      std::array<std::uint32_t, block_size> dithers{};
-      const std::uint64_t outputs = rounding.coupling.is_independent() ? 16 : 32;
-      for (std::uint64_t first = 0; first < outputs; first += words::size) {
-        const auto bits = random.lanes_from(outputs * block + first, lane_numbers());
-        for (std::size_t word = 0; word < 4; ++word) {
-          if (rounding.coupling.is_independent()) {
-            (bits[word] & words(0xffffU)).store_unaligned(&dithers[32 * word + first]);
-            (bits[word] >> 16).store_unaligned(&dithers[32 * word + 16 + first]);
-          } else {
-            rounding.lattice_dither(bits[word], member)
-                .store_unaligned(&dithers[64 * (first / 16) + 16 * word + first % 16]);
-          }
-        }
-      }
-      batches.add_all(dithers);
       for (std::uint32_t element = 0; element < block_size; ++element) {
-        scalar.add(rounding.dither(hash, block, element, member));
+        digest.add(rounding.dither(hash, block, element, member));
       }
     }
   }
-  print("dithers/" + rounding.coupling.name() + "/scalar", scalar);
-  print("dithers/" + rounding.coupling.name() + "/lanes", batches);
+  print("dithers/" + rounding.coupling.name(), digest);
 }
 
-// Packed members of a tensor with tails behind whole blocks, in groups of 32 columns.
-template <number_system N, rounding_method R>
-void print_members(const std::string& method, const R& rounding) {
-  constexpr std::size_t rows = 5;
-  constexpr std::size_t columns = 300;
-  const std::vector<float> values = support::integer_weights(rows * columns);
-  const granule_map map = granule_map::groups(rows, columns, 32);
-  std::vector<typename N::granule> granules;
-  for (std::size_t row = 0; row < rows; ++row) {
-    for (std::size_t column = 0; column < columns; column = map.run_end(column)) {
-      granules.push_back(N::fit({&values[row * columns + column], map.run_end(column) - column}));
-    }
-  }
-  const auto grid = std::make_shared<const tensor_grid<N>>(map, std::move(granules));
-  const tensor weights = tensor::from_floats("head.weight", {rows, columns}, values);
+// Weights of a tensor with tails behind whole blocks: 5 rows of 300.
+constexpr std::size_t rows = 5;
+constexpr std::size_t columns = 300;
 
-  fnv1a scalar;
-  fnv1a packed;
-  const auto members = sample<N>(weights, grid, rounding, 0, 8);
-  for (std::uint64_t k = 0; k < members.size(); ++k) {
-    packed.add_all(members[k].words());
-    for (std::size_t row = 0; row < rows; ++row) {
-      for (std::size_t index = 0; index < members[k].blocks_in_row(); ++index) {
-        std::array<std::uint32_t, block_size> stored;
-        for (std::uint32_t element = 0; element < block_size; ++element) {
-          const std::size_t column = index * block_size + element;
-          const std::int32_t position = column < columns
-                                            ? N::position(values[row * columns + column], grid->at(row, column))
-                                            : 65536 * code_nearest_zero<N>(grid->at(row, columns - 1));
-          const std::uint64_t block = row * members[k].blocks_in_row() + index;
-          stored[element] = static_cast<std::uint32_t>(
-              member_code(rounding, position, name_hash(weights.name()), block, element, k) - N::min_code);
-        }
-        std::array<std::uint32_t, packed_block<N::bits>::words> block;
-        packed_block<N::bits>::pack(stored, block);
-        scalar.add_all(block);
+tensor made_weights(dtype type) {
+  return support::make_tensor(type, "head.weight", {rows, columns}, support::integer_weights(rows * columns));
+}
+
+// The packed members by the scalar definitions, one weight at a time.
+template <number_system N, rounding_method R>
+fnv1a scalar_members(const tensor& weights, const tensor_grid<N>& grid, const R& rounding, std::uint64_t first,
+                     std::size_t count) {
+  const std::vector<float> values = weights.to_floats();
+  fnv1a digest;
+  for (std::uint64_t k = first; k < first + count; ++k) {
+    for (std::uint64_t block = 0; block < rows * blocks_per_row(columns); ++block) {
+      const std::size_t row = block / blocks_per_row(columns);
+      std::array<std::uint32_t, block_size> stored;
+      for (std::uint32_t element = 0; element < block_size; ++element) {
+        const std::size_t column = block % blocks_per_row(columns) * block_size + element;
+        const std::int32_t position = column < columns
+                                          ? N::position(values[row * columns + column], grid.at(row, column))
+                                          : 65536 * code_nearest_zero<N>(grid.at(row, columns - 1));
+        stored[element] = static_cast<std::uint32_t>(
+            member_code(rounding, position, name_hash(weights.name()), block, element, k) - N::min_code);
       }
+      std::array<std::uint32_t, packed_block<N::bits>::words> packed;
+      packed_block<N::bits>::pack(stored, packed);
+      digest.add_all(packed);
     }
   }
-  print("members/" + N::name() + "/" + method + "/scalar", scalar);
-  print("members/" + N::name() + "/" + method + "/lanes", packed);
+  return digest;
+}
+
+template <number_system N, granularity G, rounding_method R>
+void print_members(const std::string& type_name, const tensor& weights, const G& granularity, const std::string& method,
+                   const R& rounding) {
+  const auto grid = std::make_shared<const tensor_grid<N>>(quantizer<N, G>{granularity}.fit(weights));
+  constexpr std::uint64_t first = 3;  // so that a block of the lattice begins and another ends among them
+  constexpr std::size_t count = 7;
+  std::vector<std::pair<std::string, fnv1a>> ways{{"scalar", scalar_members(weights, *grid, rounding, first, count)}};
+  for (const int threads : {1, 2}) {
+    fnv1a& digest = ways.emplace_back(std::to_string(threads) + "-threads", fnv1a{}).second;
+    for (const auto& member : sample<N>(weights, grid, rounding, first, count, threads)) {
+      digest.add_all(member.words());
+    }
+  }
+  print_if_all_same("members/" + N::name() + "/" + granularity.name() + "/" + method + "/" + type_name, ways);
+}
+
+template <number_system N, granularity G>
+void print_methods(const std::string& type_name, const tensor& weights, const G& granularity) {
+  print_members<N>(type_name, weights, granularity, "nearest", nearest{});
+  for (const coupling& coupling : {independent, lattice(4), lattice(256)}) {
+    print_members<N>(type_name, weights, granularity, coupling.name(), bernoulli{.seed = 7, .coupling = coupling});
+  }
 }
 
 template <number_system N>
 void print_system() {
   print_positions<N>();
-  print_members<N>("nearest", nearest{});
-  for (const coupling& coupling : {independent, lattice(4)}) {
-    print_members<N>(coupling.name(), bernoulli{.seed = 7, .coupling = coupling});
-  }
+  const tensor weights = made_weights(dtype::f32);
+  print_methods<N>("F32", weights, per_tensor{});
+  print_methods<N>("F32", weights, per_channel{});
+  print_methods<N>("F32", weights, per_group(32));
+  print_methods<N>("F16", made_weights(dtype::f16), per_channel{});
+  print_methods<N>("BF16", made_weights(dtype::bf16), per_channel{});
 }
 
 }  // namespace

@@ -148,7 +148,7 @@ TEST_CASE("tensors without elements give members without words", "[kernel]") {
 
 TEMPLATE_LIST_TEST_CASE("a weight on its grid never moves", "[kernel]", all_bits) {
   constexpr std::int32_t codes = TestType::max_code - TestType::min_code + 1;
-  for (const float scale : {1.0F, 0.1F, 0x1.fffffep-3F, 0x1p-126F, 3e-20F, 1e30F}) {
+  for (const float scale : {1.0F, 0.1F, 0x1.fffffep-3F, 0x1p-110F, 3e-20F, 1e30F}) {
     // Three rows; each begins with the outermost code, so that the fit finds the scale again.
     const std::size_t columns = 300;
     std::vector<std::int32_t> expected(3 * columns);
@@ -209,6 +209,36 @@ TEST_CASE("any number of threads gives the same bits", "[kernel]") {
       }
     }
   }
+}
+
+TEST_CASE("members are sampled into forms that exist, and past the caches when they are many", "[kernel]") {
+  using int4 = symmetric_int<4>;
+  const tensor weights = made({512, 256});
+  const auto grid = grid_of<int4>(weights);
+  // 256 members of 64 KiB: 16 MiB.
+  for (const coupling& coupled : {pluria::independent, lattice(256)}) {
+    const bernoulli rounding{.seed = 7, .coupling = coupled};
+    std::vector<packed_tensor<int4>> members(256, packed_tensor<int4>(grid));
+    CHECK(members.size() * members.front().words().size_bytes() >= pluria::detail::past_cache_bytes);
+    pluria::sample_into<int4>(members, weights, rounding, 0, 2);
+    for (const std::size_t k : {0U, 1U, 100U, 255U}) {
+      CHECK(members[k] == sample<int4>(weights, grid, rounding, k, 1).front());
+    }
+    // Again, into the same forms: nothing of before is left.
+    pluria::sample_into<int4>(members, weights, rounding, 1000);
+    CHECK(members[7] == sample<int4>(weights, grid, rounding, 1007, 1).front());
+  }
+}
+
+TEST_CASE("forms on other grids are refused", "[kernel]") {
+  using int4 = symmetric_int<4>;
+  const tensor weights = made({4, 100});
+  std::vector<packed_tensor<int4>> members{packed_tensor<int4>(grid_of<int4>(weights)),
+                                           packed_tensor<int4>(grid_of<int4>(weights))};
+  CHECK_THROWS_AS(pluria::sample_into<int4>(members, weights, nearest{}, 0), pluria::precondition_error);
+  members.pop_back();
+  CHECK_NOTHROW(pluria::sample_into<int4>(members, weights, nearest{}, 0));
+  CHECK_THROWS_AS(pluria::sample_into<int4>(members, made({4, 99}), nearest{}, 0), pluria::precondition_error);
 }
 
 template <class Int, class Arch>

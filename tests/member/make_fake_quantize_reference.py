@@ -6,7 +6,7 @@
 
 For every tensor that is quantized by default and b = 2..8, one line: name, b, the number of weights within 2^-16 of a
 tie, and the 64-bit FNV-1a digest of the int8 codes, row-major, those weights as -128. Per channel (dimension 0):
-scale = max(absmax / qmax, 2^-126) in float32, zero point 0, codes in -qmax..qmax. Ties are told in double precision.
+scale = max(absmax / qmax, 2^-110) in float32, zero point 0, codes in -qmax..qmax. Ties are told in double precision.
 """
 import json
 import struct
@@ -42,7 +42,7 @@ def main():
         weights = torch.from_numpy(stored.astype(np.float32).reshape(stored.shape[0], -1))
         for bits in range(2, 9):
             qmax = 2 ** (bits - 1) - 1
-            scale = torch.clamp(weights.abs().amax(dim=1) / qmax, min=2.0**-126)
+            scale = torch.clamp(weights.abs().amax(dim=1) / qmax, min=2.0**-110)
             zero_point = torch.zeros(len(scale), dtype=torch.int32)
             fake = torch.fake_quantize_per_channel_affine(weights, scale, zero_point, 0, -qmax, qmax)
             codes = torch.round(fake.double() / scale.double()[:, None]).numpy()

@@ -121,7 +121,7 @@ TEST_CASE("a member keeps the checkpoint's metadata and says what it is", "[memb
   const auto& metadata = drawn.metadata();
   CHECK(metadata.at("format") == "pt");
   CHECK(metadata.at("num_heads") == "2");
-  CHECK(metadata.at("pluria.stream") == "1, threefry4x32-20");
+  CHECK(metadata.at("pluria.stream") == "2, threefry4x32-13");
   CHECK(metadata.at("pluria.system") == "INT-4");
   CHECK(metadata.at("pluria.granularity") == "channel");
   CHECK(metadata.at("pluria.rounding") == "bernoulli");

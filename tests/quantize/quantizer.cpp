@@ -28,7 +28,7 @@ using all_bits = std::tuple<symmetric_int<2>, symmetric_int<3>, symmetric_int<4>
                             symmetric_int<7>, symmetric_int<8>>;
 constexpr dtype weight_types[] = {dtype::f32, dtype::f16, dtype::bf16};
 
-// The largest magnitude in a rectangle of the tensor, over qmax, at least 2^-126.
+// The largest magnitude in a rectangle of the tensor, over qmax, at least 2^-110.
 template <class Int>
 float scale_of(const std::vector<float>& values, std::size_t columns, std::size_t first_row, std::size_t last_row,
                std::size_t first_column, std::size_t last_column) {
@@ -38,7 +38,7 @@ float scale_of(const std::vector<float>& values, std::size_t columns, std::size_
       largest = std::max(largest, std::abs(values[row * columns + column]));
     }
   }
-  return std::max(largest / static_cast<float>(Int::max_code), 0x1p-126F);
+  return std::max(largest / static_cast<float>(Int::max_code), 0x1p-110F);
 }
 
 template <class Int, class G>
@@ -88,11 +88,11 @@ TEST_CASE("scales by hand", "[quantize]") {
   CHECK(quantizer<symmetric_int<2>>{}.fit(weights).granules == std::vector<symmetric_int<2>::granule>{{7.0F}, {3.5F}});
 }
 
-TEST_CASE("granules of zeros and of the smallest weights have the scale 2^-126", "[quantize]") {
+TEST_CASE("granules of zeros and of the smallest weights have the scale 2^-110", "[quantize]") {
   const auto weights = make_tensor(dtype::f32, "w", {3, 2}, std::vector<float>{0, -0.0F, 0x1p-149F, 0, -0x1p-127F, 0});
   const quantizer<symmetric_int<8>> int8;
   for (const auto& granule : int8.fit(weights).granules) {
-    CHECK(granule.scale == 0x1p-126F);
+    CHECK(granule.scale == 0x1p-110F);
   }
 }
 

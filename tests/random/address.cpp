@@ -80,10 +80,10 @@ TEST_CASE("128 decisions of 16 bits take every bit of 16 outputs once", "[random
     std::set<std::tuple<std::uint64_t, std::size_t, std::uint32_t>> owned;
     std::size_t wrong = 0;
     for (std::uint32_t e = 0; e < 128; ++e) {
-      // As the header says it: output 16 * block + e % 16, word e / 32, low half if e / 16 is even.
+      // As the header says it: output 16 * block + e % 16, word e / 16 % 4, low half if e < 64.
       const std::uint64_t output = 16 * block + e % 16;
-      const std::size_t word = e / 32;
-      const std::uint32_t half = e / 16 % 2;
+      const std::size_t word = e / 16 % 4;
+      const std::uint32_t half = e / 64;
       owned.emplace(output, word, half);
       wrong += pluria::decision_bits_16(s, block, e) == (s(output)[word] >> (16 * half) & 0xffffU) ? 0U : 1U;
     }

@@ -85,4 +85,33 @@ TEST_CASE("lanes of Threefry4x32 give the bits of single words", "[random]") {
   CHECK(lanes_that_differ<20>() == 0);
 }
 
+// Counters that differ between lanes in their first word only, in one batch and in two at a time.
+template <int Rounds>
+std::size_t consecutive_lanes_that_differ() {
+  using twin = pluria::lanes::twin<words>;
+  const twin twin_numbers(lane_numbers(), lane_numbers() + words(lanes));
+  std::size_t wrong = 0;
+  for (std::uint32_t i = 0; i < 1000; ++i) {
+    const four_words key{mixed(4 * i), mixed(4 * i + 1), mixed(4 * i + 2), mixed(4 * i + 3)};
+    const four_words counter{i % 7 == 0 ? 0xffffffffU : mixed(9 * i + 1), mixed(9 * i + 2), mixed(9 * i + 3), i};
+    const auto one = pluria::threefry4x32<Rounds>::template generate<words>(counter, lane_numbers(), key);
+    const auto two = pluria::threefry4x32<Rounds>::template generate<twin>(counter, twin_numbers, key);
+    for (std::uint32_t lane = 0; lane < 2 * lanes; ++lane) {
+      const four_words expected = generate<Rounds>({counter[0] + lane, counter[1], counter[2], counter[3]}, key);
+      for (std::size_t word = 0; word < 4; ++word) {
+        const auto found = lanes_of(lane < lanes ? two[word].first : two[word].second);
+        wrong += found[lane % lanes] == expected[word] ? 0U : 1U;
+        wrong += lane >= lanes || lanes_of(one[word])[lane] == expected[word] ? 0U : 1U;
+      }
+    }
+  }
+  return wrong;
+}
+
+TEST_CASE("lanes of consecutive counters give the bits of single words", "[random]") {
+  CHECK(consecutive_lanes_that_differ<12>() == 0);
+  CHECK(consecutive_lanes_that_differ<13>() == 0);
+  CHECK(consecutive_lanes_that_differ<20>() == 0);
+}
+
 }  // namespace

@@ -147,18 +147,26 @@ TEST_CASE("each member of a lattice alone has uniform dithers", "[rounding]") {
   }
 }
 
-TEST_CASE("lanes of lattice dithers are the single ones", "[rounding]") {
+TEST_CASE("in 16-bit lanes the dithers of a lattice follow each other by its step", "[rounding]") {
+  using halves = xsimd::batch<std::uint16_t>;
   for (const std::uint32_t members : {2U, 8U, 256U}) {
     const bernoulli rounding{.coupling = lattice(members)};
     std::size_t wrong = 0;
-    for (std::uint32_t i = 0; i < 256; ++i) {
-      std::array<std::uint32_t, lanes> random{};
-      for (std::uint32_t lane = 0; lane < lanes; ++lane) {
-        random[lane] = mixed(64 * i + lane);
+    for (std::uint32_t i = 0; i < 64; ++i) {
+      std::array<std::uint16_t, halves::size> lower{};
+      std::array<std::uint16_t, halves::size> upper{};
+      for (std::uint32_t lane = 0; lane < halves::size; ++lane) {
+        lower[lane] = static_cast<std::uint16_t>(mixed(64 * i + lane));
+        upper[lane] = static_cast<std::uint16_t>(mixed(64 * i + lane) >> 16);
       }
-      const auto dithers = lanes_of(rounding.lattice_dither(words::load_unaligned(random.data()), i));
-      for (std::size_t lane = 0; lane < lanes; ++lane) {
-        wrong += dithers[lane] == rounding.lattice_dither(random[lane], i) ? 0U : 1U;
+      halves dither = halves::load_unaligned(lower.data());
+      const halves step = rounding.lattice_step(halves::load_unaligned(upper.data()));
+      for (std::uint32_t k = 0; k < members; ++k) {
+        const auto found = lanes_of(dither);
+        for (std::uint32_t lane = 0; lane < halves::size; ++lane) {
+          wrong += found[lane] == rounding.lattice_dither(mixed(64 * i + lane), k) ? 0U : 1U;
+        }
+        dither = dither + step;
       }
     }
     CHECK(wrong == 0);
@@ -173,7 +181,8 @@ TEST_CASE("a dither comes from its own address", "[rounding]") {
     const pluria::stream own(11, tensor_hash, pluria::purpose::rounding, 0, member);
     const pluria::stream shared(11, tensor_hash, pluria::purpose::lattice, 3, member / 8);
     for (std::uint32_t element = 0; element < 128; ++element) {
-      wrong += alone.dither(tensor_hash, 5, element, member) == pluria::decision_bits_16(own, 5, element) ? 0U : 1U;
+      wrong +=
+          alone.dither(tensor_hash, 5, element, member) == 65535 - pluria::decision_bits_16(own, 5, element) ? 0U : 1U;
       const std::uint32_t word = pluria::decision_bits_32(shared, 5, element);
       const auto place = static_cast<std::uint32_t>(member % 8);
       const std::uint32_t expected = ((word & 0xffffU) + ((word >> 16) | 1U) * (65536U / 8U) * place) % 65536U;

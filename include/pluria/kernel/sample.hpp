@@ -1,13 +1,16 @@
 // SPDX-License-Identifier: MIT
 #pragma once
-// Weights to packed codes: the one place in the library where weights are rounded. A 128-element block is converted to
-// positions once, stays in the first-level cache, and every member adds its dither, shifts and packs (rounding/,
-// packing). The scalar definition is `member_code`; the lanes compute the same integers on every ISA
-// (tests/kernel/sample.cpp).
+// Weights to packed codes: the one place in the library where weights are rounded. One pass over the weights for any
+// number of members: a 128-element block is split into floors and fractions once (split_block.hpp) and stays in
+// registers while every member compares its dithers with the fractions and adds the outcome to the floors. The scalar
+// definition is `member_code`; the lanes compute the same integers on every ISA (tests/kernel/sample.cpp,
+// tests/golden).
 
 #include <pluria/core/error.hpp>
 #include <pluria/core/lanes.hpp>
 #include <pluria/core/parallel.hpp>
+#include <pluria/core/widen.hpp>
+#include <pluria/kernel/split_block.hpp>
 #include <pluria/number/concept.hpp>
 #include <pluria/random/address.hpp>
 #include <pluria/rounding/bernoulli.hpp>
@@ -22,16 +25,22 @@
 #include <concepts>
 #include <cstddef>
 #include <cstdint>
+#include <cstring>
 #include <memory>
-#include <numeric>
 #include <span>
+#include <type_traits>
 #include <vector>
 
 namespace pluria {
 
+template <class R>
+inline constexpr bool is_bernoulli = false;
+template <class Generator>
+inline constexpr bool is_bernoulli<basic_bernoulli<Generator>> = true;
+
 /// How positions become codes.
 template <class R>
-concept rounding_method = std::same_as<R, nearest> || std::same_as<R, bernoulli>;
+concept rounding_method = std::same_as<R, nearest> || is_bernoulli<R>;
 
 /// The definition of a rounded weight: the code of one position. `block` is the running number of the 128-element block
 /// within the tensor, `element` the place in it; nearest looks at neither.
@@ -39,203 +48,315 @@ inline std::int32_t member_code(const nearest&, std::int32_t position, std::uint
                                 std::uint64_t) {
   return nearest::code(position);
 }
-inline std::int32_t member_code(const bernoulli& rounding, std::int32_t position, std::uint64_t tensor_hash,
-                                std::uint64_t block, std::uint32_t element, std::uint64_t member) {
-  return bernoulli::code(position, static_cast<std::int32_t>(rounding.dither(tensor_hash, block, element, member)));
+template <class Generator>
+std::int32_t member_code(const basic_bernoulli<Generator>& rounding, std::int32_t position, std::uint64_t tensor_hash,
+                         std::uint64_t block, std::uint32_t element, std::uint64_t member) {
+  const std::uint32_t dither = rounding.dither(tensor_hash, block, element, member);
+  return basic_bernoulli<Generator>::code(position, static_cast<std::int32_t>(dither));
 }
 
 namespace detail {
 
-// Everything below works on one block in first-level cache, in elements 0, 1, ..., 127 of the row-major order.
-template <class Word>
-using block_array = std::array<Word, block_size>;
+// From this many bytes on, more than second-level caches hold, what a pass writes is stored past the caches.
+inline constexpr std::size_t past_cache_bytes = std::size_t{1} << 24;
 
-template <class Arch>
-struct block_kernel {
-  using ints = xsimd::batch<std::int32_t, Arch>;
-  using words = xsimd::batch<std::uint32_t, Arch>;
-  using floats = xsimd::batch<float, Arch>;
-  static constexpr std::size_t width = floats::size;
-  static_assert(width <= 16 && 16 % width == 0, "the bit addresses are laid out for 4, 8 or 16 lanes");
+// The members that one pass over the weights packs: for each, its first block.
+struct packed_blocks {
+  std::span<std::uint32_t* const> members;
+  bool past_cache = false;
+};
 
-  static words lane_numbers() {
-    alignas(64) std::array<std::uint32_t, width> numbers;
-    std::iota(numbers.begin(), numbers.end(), 0U);
-    return words::load_unaligned(numbers.data());
+template <int Bits>
+std::uint32_t* block_at(std::uint32_t* first, std::uint64_t number) noexcept {
+  return first + number * packed_block<Bits>::words;
+}
+
+// 16 outputs of the generator, slice after slice.
+template <class Split, class Generator>
+PLURIA_INLINE auto outputs_from(std::uint64_t first, const basic_stream<Generator>& random) noexcept {
+  using words = typename Split::words;
+  const words numbers = lanes::numbers<typename words::arch_type>();
+  std::array<std::array<words, 4>, Split::slices> result;
+  if constexpr (Split::slices == 1) {
+    result[0] = random.lanes_from(first, numbers);
+  } else {
+    constexpr auto width = static_cast<std::uint32_t>(Split::width);
+    const lanes::twin<words> twin_numbers(numbers, numbers + words(width));
+    lanes::unrolled<Split::slices / 2>([&](auto pair) PLURIA_INLINE_LAMBDA {
+      const auto twins = random.lanes_from(first + 2 * width * pair, twin_numbers);
+      lanes::unrolled<4>([&](auto word) PLURIA_INLINE_LAMBDA {
+        result[2 * pair][word] = twins[word].first;
+        result[2 * pair + 1][word] = twins[word].second;
+      });
+    });
   }
+  return result;
+}
 
-  // Positions of the weights of a row from `column` on; what lies behind the row's end gets the position of the
-  // padding.
-  template <number_system N>
-  static void positions(const block_array<float>& weights, const tensor_grid<N>& grid, std::size_t row,
-                        std::size_t column, block_array<std::int32_t>& result) {
-    const std::size_t end = std::min(column + block_size, grid.map.columns());
-    std::size_t element = 0;
-    for (std::size_t run = column; run < end;) {
-      const typename N::granule& granule = grid.at(row, run);
-      run = std::min(end, grid.map.run_end(run));
-      // A run ends at a multiple of 16 or at the end of the row, behind which lies padding.
-      for (; element < run - column; element += width) {
-        N::position(floats::load_unaligned(&weights[element]), granule).store_unaligned(&result[element]);
-      }
-    }
-    if (end - column < block_size) {
-      const std::int32_t padding = code_nearest_zero<N>(grid.at(row, end - 1)) * 65536;
-      std::fill(result.begin() + static_cast<std::ptrdiff_t>(end - column), result.end(), padding);
-    }
+// What a rounding method does with a position before its floor is taken, and with a split block.
+template <class Split>
+struct nearest_packer {
+  packed_blocks out;
+
+  template <class Ints>
+  PLURIA_INLINE static Ints position(const Ints& position) {
+    return nearest::raised(position);
   }
-
-  static void store_code(ints code, std::int32_t min_code, std::uint32_t* stored) {
-    xsimd::batch_cast<std::uint32_t>(code - ints(min_code)).store_unaligned(stored);
-  }
-
-  static void round(const nearest&, const block_array<std::int32_t>& positions, std::int32_t min_code,
-                    block_array<std::uint32_t>& stored) {
-    for (std::size_t e = 0; e < block_size; e += width) {
-      store_code(nearest::code(ints::load_unaligned(&positions[e])), min_code, &stored[e]);
-    }
-  }
-
-  // Independent members: the 16 bits of element e lie in output 16 * block + e % 16, word e / 32 (random/address.hpp).
-  static void round_independent(const stream& random, std::uint64_t block, const block_array<std::int32_t>& positions,
-                                std::int32_t min_code, block_array<std::uint32_t>& stored) {
-    const words numbers = lane_numbers();
-    for (std::size_t first = 0; first < 16; first += width) {
-      const std::array<words, 4> bits = random.lanes_from(16 * block + first, numbers);
-      for (std::size_t word = 0; word < 4; ++word) {
-        const std::size_t low = 32 * word + first;
-        const std::size_t high = low + 16;
-        const ints low_dither = xsimd::batch_cast<std::int32_t>(bits[word] & words(0xffffU));
-        const ints high_dither = xsimd::batch_cast<std::int32_t>(bits[word] >> 16);
-        store_code(bernoulli::code(ints::load_unaligned(&positions[low]), low_dither), min_code, &stored[low]);
-        store_code(bernoulli::code(ints::load_unaligned(&positions[high]), high_dither), min_code, &stored[high]);
-      }
-    }
-  }
-
-  // One random word per element, for all members of a lattice block.
-  static void lattice_words(const stream& random, std::uint64_t block, block_array<std::uint32_t>& result) {
-    const words numbers = lane_numbers();
-    for (std::size_t first = 0; first < 32; first += width) {
-      const std::array<words, 4> bits = random.lanes_from(32 * block + first, numbers);
-      for (std::size_t word = 0; word < 4; ++word) {
-        bits[word].store_unaligned(&result[64 * (first / 16) + 16 * word + first % 16]);
-      }
-    }
-  }
-
-  static void round_lattice(const bernoulli& rounding, std::uint64_t member, const block_array<std::uint32_t>& random,
-                            const block_array<std::int32_t>& positions, std::int32_t min_code,
-                            block_array<std::uint32_t>& stored) {
-    for (std::size_t e = 0; e < block_size; e += width) {
-      const words dither = rounding.lattice_dither(words::load_unaligned(&random[e]), member);
-      store_code(bernoulli::code(ints::load_unaligned(&positions[e]), xsimd::batch_cast<std::int32_t>(dither)),
-                 min_code, &stored[e]);
-    }
-  }
-
-  // The lanes' form of packed_block<Bits>::pack.
-  template <int Bits>
-  static void pack(const block_array<std::uint32_t>& stored,
-                   std::span<std::uint32_t, packed_block<Bits>::words> block) {
-    for (const packed_field& field : packed_block<Bits>::fields) {
-      pack_field(stored, field, block.data() + field.first_word);
-    }
-  }
-
-  static void pack_field(const block_array<std::uint32_t>& stored, const packed_field& field, std::uint32_t* out) {
-    const words mask(field.mask());
-    const auto bits_of = [&](std::size_t e) {
-      return (words::load_unaligned(&stored[e]) >> static_cast<int>(field.shift)) & mask;
-    };
-    if (field.words() >= width) {
-      for (std::size_t first = 0; first < field.words(); first += width) {
-        words packed = bits_of(first);
-        for (std::size_t round = 1; round * field.words() < block_size; ++round) {
-          packed = packed | (bits_of(first + round * field.words()) << static_cast<int>(round * field.width));
-        }
-        packed.store_unaligned(out + first);
-      }
-      return;
-    }
-    // Fewer words than lanes: a batch holds several rounds through the words; they are folded at the end.
-    const std::size_t rounds = width / field.words();
-    words packed = bits_of(0);
-    for (std::size_t batch = 1; batch < block_size / width; ++batch) {
-      packed = packed | (bits_of(batch * width) << static_cast<int>(batch * rounds * field.width));
-    }
-    alignas(64) std::array<std::uint32_t, width> parts;
-    packed.store_unaligned(parts.data());
-    for (std::size_t word = 0; word < field.words(); ++word) {
-      std::uint32_t folded = parts[word];
-      for (std::size_t round = 1; round < rounds; ++round) {
-        folded |= parts[round * field.words() + word] << (field.width * round);
-      }
-      out[word] = folded;
+  PLURIA_INLINE void operator()(const Split& block, std::uint64_t number) const {
+    for (std::uint32_t* member : out.members) {
+      block.pack_floors(block_at<Split::bits>(member, number));
     }
   }
 };
 
-}  // namespace detail
+template <class Split, class Generator>
+struct independent_packer {
+  packed_blocks out;
+  basic_stream<Generator> random;  // of the first member
 
-/// Members first, first + 1, ..., first + count - 1 of a tensor, in one pass over its weights; with `nearest` all are
-/// the same. The tensor's name and the number of a member decide its bits, nothing else does: not the other members,
-/// not the number of threads (0: all), not `Arch`, the xsimd architecture. Throws bad_input for tensors that are not
-/// F32, F16 or BF16, precondition_error when the grid has another size than the tensor. Weights must be finite, as
-/// quantizer::fit checks.
-template <number_system N, rounding_method R, class Arch = xsimd::default_arch>
-std::vector<packed_tensor<N>> sample(const tensor& weights, std::shared_ptr<const tensor_grid<N>> grid,
-                                     const R& rounding, std::uint64_t first, std::size_t count, int threads = 1) {
-  using kernel = detail::block_kernel<Arch>;
-  const std::size_t rows = weights.rows();
-  const std::size_t columns = weights.columns();
-  require(grid != nullptr && grid->map.rows() == rows && grid->map.columns() == columns,
-          "sample: the grid must have the tensor's rows and columns");
+  template <class Ints>
+  PLURIA_INLINE static Ints position(const Ints& position) {
+    return position;
+  }
+  PLURIA_INLINE void operator()(const Split& block, std::uint64_t number) const {
+    auto own = random;
+    for (std::uint32_t* member : out.members) {
+      const auto bits = outputs_from<Split>(16 * number, own);
+      typename Split::bounds below;
+      Split::for_each_batch([&](auto slice, auto q) PLURIA_INLINE_LAMBDA {
+        below[slice][q] = lanes::ordered(lanes::as<std::uint16_t>(bits[slice][q]));
+      });
+      block.pack(below, block_at<Split::bits>(member, number), out.past_cache);
+      ++own.member;
+    }
+  }
+};
 
-  const std::uint64_t hash = name_hash(weights.name());
-  std::vector<packed_tensor<N>> members(count, packed_tensor<N>(grid));
-  // What each member's stream or, under a lattice, its block's stream is; made here so that errors come before any
-  // work.
-  std::vector<stream> streams;
-  if constexpr (std::same_as<R, bernoulli>) {
-    streams.reserve(count);
-    for (std::size_t m = 0; m < count; ++m) {
-      streams.push_back(rounding.bits(hash, first + m));
+template <class Split, class Generator>
+struct lattice_packer {
+  packed_blocks out;
+  basic_bernoulli<Generator> rounding;
+  basic_stream<Generator> random;  // of the lattice block of the first member
+  std::uint32_t place;             // of the first member in its lattice block
+
+  template <class Ints>
+  PLURIA_INLINE static Ints position(const Ints& position) {
+    return position;
+  }
+  PLURIA_INLINE void operator()(const Split& block, std::uint64_t number) const {
+    using halves = typename Split::halves;
+    auto own = random;
+    std::uint32_t first_place = place;
+    for (std::size_t m = 0; m < out.members.size(); ++own.member, first_place = 0) {
+      const auto low = outputs_from<Split>(32 * number, own);
+      const auto high = outputs_from<Split>(32 * number + 16, own);
+      // 65535 - dither of a member, and how much more the dither of the next one is.
+      typename Split::bounds below;
+      typename Split::bounds steps;
+      Split::for_each_batch([&](auto slice, auto q) PLURIA_INLINE_LAMBDA {
+        steps[slice][q] = rounding.lattice_step(lanes::upper_halves(low[slice][q], high[slice][q]));
+        const halves dither = lanes::lower_halves(low[slice][q], high[slice][q]) +
+                              steps[slice][q] * halves(static_cast<std::uint16_t>(first_place));
+        below[slice][q] = lanes::ordered(~dither);
+      });
+      const std::size_t end = std::min<std::size_t>(out.members.size(), m + rounding.coupling.block() - first_place);
+      for (; m < end; ++m) {
+        block.pack(below, block_at<Split::bits>(out.members[m], number), out.past_cache);
+        Split::for_each_batch([&](auto slice, auto q)
+                                  PLURIA_INLINE_LAMBDA { below[slice][q] = below[slice][q] - steps[slice][q]; });
+      }
+    }
+  }
+};
+
+// How far ahead of the block at hand weights are asked for, in bytes. The machine's own prefetchers stop at every 4 KiB
+// page and start anew in the next one only after a few misses: a third of the time of a tensor that comes from DRAM. 4
+// and 8 KiB are even, 1 KiB is not enough.
+inline constexpr std::size_t prefetch_bytes = 8192;
+
+// Reads the blocks of a tensor, puts them on the grid and gives them to the packer.
+template <number_system N, class Arch>
+class block_reader {
+ public:
+  using split = split_block<N::bits, Arch>;
+
+  block_reader(const tensor& weights, const tensor_grid<N>& grid)
+      : bytes_(weights.bytes()), type_(weights.type()), columns_(weights.columns()), grid_(grid) {}
+
+  /// Blocks first, first + 1, ..., end - 1.
+  template <class Packer>
+  void operator()(std::uint64_t first, std::uint64_t end, const Packer& pack) const {
+    std::size_t row = first / blocks_per_row(columns_);
+    std::size_t column = first % blocks_per_row(columns_) * block_size;
+    for (std::uint64_t number = first; number < end;) {
+      // Blocks that are full and of one granule, as a rule all of a row, are a run.
+      const std::size_t full = (grid_.map.run_end(column) - column) / block_size;
+      const std::size_t run = std::min<std::uint64_t>(full, end - number);
+      if (run > 0) {
+        read_run(number, run, row, column, pack);
+      } else {
+        read_part(number, row, column, pack);
+      }
+      number += std::max<std::size_t>(1, run);
+      column += std::max<std::size_t>(1, run) * block_size;
+      if (column >= columns_) {
+        column = 0;
+        ++row;
+      }
     }
   }
 
-  // Several rows at a time: short rows would otherwise spend more on the loop than on the work.
-  const std::size_t blocks = blocks_per_row(columns);
-  const std::size_t rows_at_once = std::max<std::size_t>(1, 4096 / std::max<std::size_t>(1, columns));
-  parallel_for((rows + rows_at_once - 1) / rows_at_once, threads, [&](std::size_t part) {
-    alignas(64) detail::block_array<float> values{};
-    alignas(64) detail::block_array<std::int32_t> positions;
-    alignas(64) detail::block_array<std::uint32_t> stored;
-    [[maybe_unused]] alignas(64) detail::block_array<std::uint32_t> random;
-    const std::size_t last_row = std::min(rows, (part + 1) * rows_at_once);
-    for (std::size_t row = part * rows_at_once; row < last_row; ++row) {
-      for (std::size_t index = 0; index < blocks; ++index) {
-        const std::size_t column = index * block_size;
-        const std::size_t filled = std::min(block_size, columns - column);
-        weights.read(row * columns + column, std::span<float>(values).first(filled));
-        kernel::template positions<N>(values, *grid, row, column, positions);
-        const std::uint64_t block = row * blocks + index;
-        for (std::size_t m = 0; m < count; ++m) {
-          if constexpr (std::same_as<R, nearest>) {
-            kernel::round(rounding, positions, N::min_code, stored);
-          } else if (rounding.coupling.is_independent()) {
-            kernel::round_independent(streams[m], block, positions, N::min_code, stored);
-          } else {
-            if (m == 0 || streams[m].member != streams[m - 1].member) {
-              kernel::lattice_words(streams[m], block, random);
-            }
-            kernel::round_lattice(rounding, first + m, random, positions, N::min_code, stored);
-          }
-          kernel::template pack<N::bits>(stored, members[m].words(row, index));
-        }
+ private:
+  using ints = lanes::ints<Arch>;
+  using floats = lanes::floats<Arch>;
+  using block_weights = std::array<float, block_size>;
+
+  // Packer and, if small, granule by value: behind a reference they might change with every word that is stored.
+  template <class Packer>
+  void read_run(std::uint64_t number, std::size_t count, std::size_t row, std::size_t column, const Packer pack) const {
+    using granule_type = typename N::granule;
+    const std::conditional_t<sizeof(granule_type) <= 16, granule_type, const granule_type&> granule =
+        grid_.at(row, column);
+    const std::size_t size = size_of(type_);
+    const std::byte* weights = bytes_.data() + (row * columns_ + column) * size;
+    const std::byte* last = bytes_.data() + bytes_.size() - block_size * size;
+    alignas(64) block_weights widened;
+    for (; count > 0; --count, ++number, weights += block_size * size) {
+      prefetch<2 * block_size>(std::min(weights + prefetch_bytes, last));
+      // Of any alignment: only ever given to unaligned loads.
+      const auto* values = reinterpret_cast<const float*>(weights);
+      if (size == sizeof(float)) {
+        prefetch<2 * block_size>(std::min(weights + prefetch_bytes, last) + 2 * block_size);
+      } else {
+        widen(weights, widened);
+        values = widened.data();
+      }
+      pack(split(
+               [&](std::size_t e) PLURIA_INLINE_LAMBDA {
+                 return pack.position(N::position(floats::load_unaligned(values + e), granule));
+               },
+               N::min_code),
+           number);
+    }
+  }
+
+  // A block with several granules or a tail, by way of its positions; behind the row's end stands that of the padding.
+  template <class Packer>
+  void read_part(std::uint64_t number, std::size_t row, std::size_t column, const Packer& pack) const {
+    const std::size_t filled = std::min(block_size, columns_ - column);
+    alignas(64) std::array<std::byte, block_size * sizeof(float)> bytes{};
+    std::memcpy(bytes.data(), bytes_.data() + (row * columns_ + column) * size_of(type_), filled * size_of(type_));
+    alignas(64) block_weights weights;
+    if (type_ == dtype::f32) {
+      std::memcpy(weights.data(), bytes.data(), sizeof(weights));
+    } else {
+      widen(bytes.data(), weights);
+    }
+    alignas(64) std::array<std::int32_t, block_size> positions;
+    for (std::size_t e = 0; e < filled;) {
+      const typename N::granule& granule = grid_.at(row, column + e);
+      const std::size_t end = std::min(filled, grid_.map.run_end(column + e) - column);
+      // A run ends at a multiple of 16 or at the end of the row, behind which lies padding.
+      for (; e < end; e += floats::size) {
+        N::position(floats::load_aligned(&weights[e]), granule).store_aligned(&positions[e]);
       }
     }
-  });
+    if (filled < block_size) {
+      const std::int32_t padding = code_nearest_zero<N>(grid_.at(row, column + filled - 1)) * 65536;
+      std::fill(positions.begin() + static_cast<std::ptrdiff_t>(filled), positions.end(), padding);
+    }
+    pack(split([&](std::size_t e) PLURIA_INLINE_LAMBDA { return pack.position(ints::load_aligned(&positions[e])); },
+               N::min_code),
+         number);
+  }
+
+  template <std::size_t Bytes>
+  PLURIA_INLINE static void prefetch(const std::byte* first) {
+    lanes::unrolled<Bytes / 64>([&](auto line) PLURIA_INLINE_LAMBDA { __builtin_prefetch(first + 64 * line); });
+  }
+
+  void widen(const std::byte* source, block_weights& weights) const {
+    const auto each = [&](auto load) {
+      for (std::size_t e = 0; e < block_size; e += floats::size) {
+        load(source + 2 * e).store_aligned(&weights[e]);
+      }
+    };
+    if (type_ == dtype::f16) {
+      each([](const std::byte* at) { return lanes::floats_from_half<Arch>(at); });
+    } else {
+      each([](const std::byte* at) { return lanes::floats_from_bfloat16<Arch>(at); });
+    }
+  }
+
+  std::span<const std::byte> bytes_;
+  dtype type_;
+  std::size_t columns_;
+  const tensor_grid<N>& grid_;
+};
+
+}  // namespace detail
+
+/// Fills `members` with members first, first + 1, ... of a tensor, in one pass over its weights; with `nearest` all are
+/// the same. The tensor's name and the number of a member decide its bits, nothing else does: not the other members,
+/// not the number of threads (0: all), not `Arch`, the xsimd architecture. Throws bad_input for tensors that are not
+/// F32, F16 or BF16, precondition_error when the members are not on one grid of the tensor's size. Weights must be
+/// finite, as quantizer::fit checks.
+template <number_system N, rounding_method R, class Arch = xsimd::default_arch>
+void sample_into(std::span<packed_tensor<N>> members, const tensor& weights, const R& rounding, std::uint64_t first,
+                 int threads = 1) {
+  weights.expect_weights();
+  if (members.empty()) {
+    return;
+  }
+  const tensor_grid<N>& grid = members.front().grid();
+  require(grid.map.rows() == weights.rows() && grid.map.columns() == weights.columns(),
+          "sample: the grid must have the tensor's rows and columns");
+  std::vector<std::uint32_t*> places;
+  for (packed_tensor<N>& member : members) {
+    require(&member.grid() == &grid, "sample: the members must share one grid");
+    places.push_back(member.data());
+  }
+  const detail::packed_blocks packed{places,
+                                     members.size() * members.front().words().size_bytes() >= detail::past_cache_bytes};
+
+  using reader = detail::block_reader<N, Arch>;
+  const reader read(weights, grid);
+  const auto sample_with = [&](const auto& pack) {
+    constexpr std::size_t blocks_at_once = 64;  // for a thread
+    const std::uint64_t blocks = weights.rows() * blocks_per_row(weights.columns());
+    parallel_for((blocks + blocks_at_once - 1) / blocks_at_once, threads, [&](std::size_t part) {
+      read(part * blocks_at_once, std::min<std::uint64_t>(blocks, (part + 1) * blocks_at_once), pack);
+      lanes::fence_past_cache();
+    });
+  };
+  using split = typename reader::split;
+  if constexpr (std::same_as<R, nearest>) {
+    sample_with(detail::nearest_packer<split>{packed});
+  } else {
+    using generator_type = typename R::generator_type;
+    const std::uint64_t hash = name_hash(weights.name());
+    rounding.bits(hash, first + members.size() - 1);  // the last one's: refused here if it is beyond the period
+    const auto random = rounding.bits(hash, first);
+    if (rounding.coupling.is_independent()) {
+      sample_with(detail::independent_packer<split, generator_type>{packed, random});
+    } else {
+      const auto place = static_cast<std::uint32_t>(first % rounding.coupling.block());
+      sample_with(detail::lattice_packer<split, generator_type>{packed, rounding, random, place});
+    }
+  }
+}
+
+/// Members first, first + 1, ..., first + count - 1 of a tensor on a grid; see sample_into.
+template <number_system N, rounding_method R, class Arch = xsimd::default_arch>
+std::vector<packed_tensor<N>> sample(const tensor& weights, std::shared_ptr<const tensor_grid<N>> grid,
+                                     const R& rounding, std::uint64_t first, std::size_t count, int threads = 1) {
+  require(grid != nullptr, "sample: a grid is needed");
+  std::vector<packed_tensor<N>> members;
+  members.reserve(count);
+  for (std::size_t m = 0; m < count; ++m) {
+    members.emplace_back(grid);
+  }
+  sample_into<N, R, Arch>(members, weights, rounding, first, threads);
   return members;
 }
 

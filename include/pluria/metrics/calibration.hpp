@@ -149,11 +149,7 @@ inline double ece_standard_error(std::span<const judged_confidence> examples, co
   using lane_words = xsimd::batch<std::uint32_t>;
   constexpr std::size_t lane_count = lane_words::size;
   static_assert(16 % lane_count == 0, "16 outputs of the layout in random/address.hpp fill whole batches");
-  std::array<std::uint32_t, lane_count> lane_numbers_scalar{};
-  for (std::size_t lane = 0; lane < lane_count; ++lane) {
-    lane_numbers_scalar[lane] = static_cast<std::uint32_t>(lane);
-  }
-  const auto lane_numbers = lane_words::load_unaligned(lane_numbers_scalar.data());
+  const auto lane_numbers = lanes::numbers<lane_words::arch_type>();
 
   const std::size_t count = gaps.size();
   std::vector<double> sums(options.bins);

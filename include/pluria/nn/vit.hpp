@@ -158,18 +158,18 @@ class vit {
       const Eigen::Map<const row_major_matrix> positions(positions_->member(m).data(),
                                                          static_cast<Eigen::Index>(position_count()),
                                                          static_cast<Eigen::Index>(c.width));
-      auto stream = space.stream.member(m);
+      auto residual = space.stream.member(m);
       const auto embedded = space.embedded.member(m);
       for (std::size_t image = 0; image < images; ++image) {
         const auto first = static_cast<Eigen::Index>(image * c.tokens());
         const Eigen::Index first_patch = first + (c.class_token ? 1 : 0);
         if (c.class_token) {
-          stream.row(first) = class_token_->member(m);
+          residual.row(first) = class_token_->member(m);
           if (c.positions_cover_class) {
-            stream.row(first) += positions.row(0);
+            residual.row(first) += positions.row(0);
           }
         }
-        stream.middleRows(first_patch, patch_rows) =
+        residual.middleRows(first_patch, patch_rows) =
             embedded.middleRows(static_cast<Eigen::Index>(image) * patch_rows, patch_rows) +
             positions.bottomRows(patch_rows);
       }
@@ -184,11 +184,11 @@ class vit {
     }
     space.pooled.resize(members_, images, c.width);
     for (std::size_t m = 0; m < members_; ++m) {
-      const auto stream = space.stream.member(m);
+      const auto residual = space.stream.member(m);
       auto pooled = space.pooled.member(m);
       for (std::size_t image = 0; image < images; ++image) {
         const auto tokens =
-            stream.middleRows(static_cast<Eigen::Index>(image * c.tokens()), static_cast<Eigen::Index>(c.tokens()));
+            residual.middleRows(static_cast<Eigen::Index>(image * c.tokens()), static_cast<Eigen::Index>(c.tokens()));
         if (c.average_pooling()) {
           pooled.row(static_cast<Eigen::Index>(image)) =
               tokens.bottomRows(static_cast<Eigen::Index>(c.patches)).colwise().mean();

@@ -42,13 +42,15 @@ concept number_system = std::regular<typename N::granule> &&(N::bits >= 1) && (N
 /// The code whose value is nearest to zero (the lower one of two): what padding is filled with.
 template <number_system N>
 std::int32_t code_nearest_zero(const typename N::granule& granule) noexcept {
-  std::int32_t nearest = N::min_code;
-  for (std::int32_t code = N::min_code + 1; code <= N::max_code; ++code) {
-    if (std::abs(N::decode(code, granule)) < std::abs(N::decode(nearest, granule))) {
-      nearest = code;
-    }
+  // Values increase with the code or, where a scale is negative, decrease: the sign changes once.
+  const float direction = N::decode(N::min_code, granule) < N::decode(N::max_code, granule) ? 1.0F : -1.0F;
+  std::int32_t below = N::min_code;  // the highest code whose value is not beyond zero, if there is one
+  for (std::int32_t above = N::max_code + 1; above - below > 1;) {
+    const std::int32_t middle = below + (above - below) / 2;
+    (direction * N::decode(middle, granule) <= 0.0F ? below : above) = middle;
   }
-  return nearest;
+  const bool has_next = below < N::max_code;
+  return has_next && std::abs(N::decode(below + 1, granule)) < std::abs(N::decode(below, granule)) ? below + 1 : below;
 }
 
 }  // namespace pluria

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 // Symmetric uniform integers, INT-b: codes in [-qmax, qmax] with qmax = 2^(b-1) - 1, value = scale * code,
-// scale = max(max|w| / qmax, 2^-126). The system of LPE-BSR (Nam & Lee, "Ex Uno Pluria", NeurIPS 2024, section 3).
+// scale = max(max|w| / qmax, 2^-110). The system of LPE-BSR (Nam & Lee, "Ex Uno Pluria", NeurIPS 2024, section 3).
 
 #include <pluria/number/concept.hpp>
 
@@ -24,7 +24,7 @@ struct symmetric_int {
   static constexpr std::int32_t min_code = -max_code;
 
   struct granule {
-    float scale = 1.0F;  ///< the distance of two grid points, at least 2^-126
+    float scale = 1.0F;  ///< the distance of two grid points, at least 2^-110
     friend bool operator==(const granule&, const granule&) = default;
   };
   static constexpr int granule_bits = 32;
@@ -32,28 +32,29 @@ struct symmetric_int {
   /// The literature's name: INT-4.
   static std::string name() { return "INT-" + std::to_string(Bits); }
 
-  /// The granule whose outermost codes are the largest magnitude among the (finite) weights. The floor 2^-126 covers
-  /// granules that are all zero, or so small that the scale would be subnormal and lose digits.
+  /// The granule whose outermost codes are the largest magnitude among the (finite) weights. The floor 2^-110 covers
+  /// granules that are all zero, or so small that 65536 / scale would be infinite.
   static granule fit(std::span<const float> weights) noexcept {
     float largest = 0.0F;
     for (const float weight : weights) {
       largest = std::max(largest, std::abs(weight));
     }
-    const float scale = std::max(largest / static_cast<float>(max_code), 0x1p-126F);
+    const float scale = std::max(largest / static_cast<float>(max_code), 0x1p-110F);
     // The quotient, rounded up, may put the outermost value beyond the largest float.
     return {std::isinf(scale * static_cast<float>(max_code)) ? std::nextafter(scale, 0.0F) : scale};
   }
 
   /// The position of a float, or of every lane of a batch; weights beyond the outermost codes are clamped to them.
   //
-  // Multiplying by the reciprocal, one division per granule, is exact enough: no weight on its grid moves, for any
-  // scale (tests/number/symmetric_int.cpp goes through all 2^23 mantissas). A product with a power of two is exact, so
-  // nothing here can be contracted into a fused operation that would round differently.
+  // Multiplying by the reciprocal, one division per granule (a division per weight takes 8 times the product's time),
+  // is exact enough: no weight on its grid moves, for any scale (tests/number/symmetric_int.cpp goes through all 2^23
+  // mantissas). 65536 in the reciprocal saves a second product; it is a power of two, so the products are the same.
+  // Between product and conversion stands the clamp: nothing here can be contracted into a fused operation that would
+  // round differently.
   template <class Float>
-  static auto position(const Float& weight, const granule& granule) noexcept {
-    constexpr auto limit = static_cast<float>(max_code);
-    const Float steps = lanes::clamp(Float(weight * Float(1.0F / granule.scale)), -limit, limit);
-    return lanes::round_half_even(Float(steps * Float(65536.0F)));
+  PLURIA_INLINE static auto position(const Float& weight, const granule& granule) noexcept {
+    constexpr auto limit = 65536.0F * static_cast<float>(max_code);
+    return lanes::round_half_even(lanes::clamp(Float(weight * Float(65536.0F / granule.scale)), -limit, limit));
   }
 
   static float decode(std::int32_t code, const granule& granule) noexcept {

@@ -6,7 +6,8 @@
 //   code of member k = (position + dither_k) >> 16,   dither_k uniform on 0..65535.
 //
 // Probabilities are exact to 2^-16 of a step. How the dithers of different members depend on each other is the
-// coupling. Independent: 16 fresh bits per weight and member, what the paper does. Lattice of L: members of a block of
+// coupling. Independent: 16 fresh bits u per weight and member, what the paper does; dither = 65535 - u, so that the
+// weight goes up where u is below its fraction. Lattice of L: members of a block of
 // L use a randomly shifted lattice,
 //
 //   dither_k = B + A * (k mod L) mod 2^16,   A = (high half of the word | 1) * 65536 / L,   B = its low half,
@@ -56,11 +57,14 @@ constexpr coupling lattice(std::uint32_t members) {
   return coupling{members};
 }
 
-/// Bernoulli stochastic rounding with a seed: member k of a tensor is a pure function of (seed, name, coupling, k).
-struct bernoulli {
+/// Bernoulli stochastic rounding with a seed: member k of a tensor is a pure function of (seed, name, coupling, k), and
+/// of the generator.
+template <class Generator = generator>
+struct basic_bernoulli {
+  using generator_type = Generator;
   std::uint64_t seed = 0;
   pluria::coupling coupling = independent;
-  friend bool operator==(const bernoulli&, const bernoulli&) = default;
+  friend bool operator==(const basic_bernoulli&, const basic_bernoulli&) = default;
 
   /// The code for a position and a dither in 0..65535; std::int32_t or a batch of it.
   template <class Int>
@@ -69,26 +73,32 @@ struct bernoulli {
   }
 
   /// The random bits of member `member` of the tensor with this name hash, or of the block of members it belongs to.
-  stream bits(std::uint64_t tensor_hash, std::uint64_t member) const {
+  basic_stream<Generator> bits(std::uint64_t tensor_hash, std::uint64_t member) const {
     return {seed, tensor_hash, coupling.is_independent() ? purpose::rounding : purpose::lattice,
             static_cast<std::uint32_t>(std::countr_zero(coupling.block())), member / coupling.block()};
   }
 
-  /// The lattice's dither of member `member`, out of the word of its weight; std::uint32_t or a batch of it.
-  template <class Word>
-  Word lattice_dither(const Word& word, std::uint64_t member) const noexcept {
-    const auto place = static_cast<std::uint32_t>(member % coupling.block());
-    const Word step = (word >> 16) | Word(1U);
-    return (word + step * Word(place * (65536U / coupling.block()))) & Word(0xffffU);
+  /// How far apart the dithers of successive members of a lattice block are, modulo 2^16, out of the upper half of the
+  /// weight's word; std::uint32_t or a batch of 16-bit lanes.
+  template <class Half>
+  PLURIA_INLINE Half lattice_step(const Half& upper) const noexcept {
+    return (upper | Half(std::uint16_t{1})) << (16 - std::countr_zero(coupling.block()));
+  }
+
+  /// The lattice's dither of member `member`, out of the word of its weight.
+  std::uint32_t lattice_dither(std::uint32_t word, std::uint64_t member) const noexcept {
+    return (word + lattice_step(word >> 16) * static_cast<std::uint32_t>(member % coupling.block())) & 0xffffU;
   }
 
   /// The definition: the dither of one weight, element `element` of 128-element block `block`, in member `member`.
   std::uint32_t dither(std::uint64_t tensor_hash, std::uint64_t block, std::uint32_t element,
                        std::uint64_t member) const {
-    const stream random = bits(tensor_hash, member);
-    return coupling.is_independent() ? decision_bits_16(random, block, element)
+    const basic_stream<Generator> random = bits(tensor_hash, member);
+    return coupling.is_independent() ? 0xffffU - decision_bits_16(random, block, element)
                                      : lattice_dither(decision_bits_32(random, block, element), member);
   }
 };
+
+using bernoulli = basic_bernoulli<>;
 
 }  // namespace pluria

@@ -10,12 +10,15 @@ namespace pluria {
 struct nearest {
   friend bool operator==(const nearest&, const nearest&) = default;
 
-  /// The code for a position; std::int32_t or a batch of it.
+  /// A position whose floor is the code of `position`; std::int32_t or a batch of it.
   template <class Int>
-  static constexpr Int code(const Int& position) noexcept {
+  static constexpr Int raised(const Int& position) noexcept {
     const Int odd = (position >> 16) & Int(1);
-    return (position + Int(0x7fff) + odd) >> 16;
+    return position + Int(0x7fff) + odd;
   }
+
+  /// The code for a position.
+  static constexpr std::int32_t code(std::int32_t position) noexcept { return raised(position) >> 16; }
 };
 
 }  // namespace pluria

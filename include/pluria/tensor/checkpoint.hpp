@@ -25,10 +25,14 @@ namespace pluria {
 /// What the bytes of a tensor are.
 enum class dtype : std::uint8_t { f64, f32, f16, bf16, i64, i32, i16, i8, u64, u32, u16, u8, boolean };
 
+namespace detail {
+// Not inside the function, where compilers build the table anew at every call.
+inline constexpr std::size_t dtype_sizes[] = {8, 4, 2, 2, 8, 4, 2, 1, 8, 4, 2, 1, 1};
+}  // namespace detail
+
 /// Bytes of one element.
 constexpr std::size_t size_of(dtype type) noexcept {
-  constexpr std::size_t sizes[] = {8, 4, 2, 2, 8, 4, 2, 1, 8, 4, 2, 1, 1};
-  return sizes[static_cast<std::size_t>(type)];
+  return detail::dtype_sizes[static_cast<std::size_t>(type)];
 }
 
 /// The name that safetensors files use: "F32".
@@ -127,7 +131,14 @@ class tensor {
         convert(source, values, [](std::uint16_t bits) { return float_from_bfloat16(bits); });
         return;
       default:
-        throw bad_input(mismatch_message(where(), "dtype F32, F16 or BF16", std::string(name_of(type_))));
+        expect_weights();
+    }
+  }
+
+  /// Throws bad_input unless the elements are weights: F32, F16 or BF16.
+  void expect_weights() const {
+    if (!is_weight_type(type_)) {
+      throw bad_input(mismatch_message(where(), "dtype F32, F16 or BF16", std::string(name_of(type_))));
     }
   }
 

@@ -3,6 +3,7 @@
 // One member of a tensor in b bits per weight: the codes in the packed layout (packing.hpp) and the grid they are on,
 // which all members of the tensor share.
 
+#include <pluria/core/aligned_vector.hpp>
 #include <pluria/core/error.hpp>
 #include <pluria/number/concept.hpp>
 #include <pluria/tensor/packing.hpp>
@@ -15,7 +16,6 @@
 #include <memory>
 #include <span>
 #include <utility>
-#include <vector>
 
 namespace pluria {
 
@@ -25,7 +25,8 @@ class packed_tensor {
   using number = N;
   using block = packed_block<N::bits>;
 
-  /// All codes are min_code until a kernel fills the blocks. Throws precondition_error without a grid.
+  /// Room for the codes, which are unspecified until a kernel fills the blocks. Throws precondition_error without a
+  /// grid.
   explicit packed_tensor(std::shared_ptr<const tensor_grid<N>> grid)
       : grid_((require(grid != nullptr, "packed_tensor: a grid is needed"), std::move(grid))),
         words_(rows() * blocks_in_row() * block::words) {}
@@ -47,6 +48,7 @@ class packed_tensor {
 
   /// All words, row after row: what a file stores.
   std::span<const std::uint32_t> words() const noexcept { return words_; }
+  std::uint32_t* data() noexcept { return words_.data(); }
 
   /// The code of one weight.
   std::int32_t code(std::size_t row, std::size_t column) const noexcept {
@@ -88,7 +90,7 @@ class packed_tensor {
 
  private:
   std::shared_ptr<const tensor_grid<N>> grid_;
-  std::vector<std::uint32_t> words_;
+  aligned_vector<std::uint32_t> words_;
 };
 
 }  // namespace pluria
