@@ -50,32 +50,50 @@ inline work reading(std::size_t count) {
   };
 }
 
-// One product, one conversion and a quarter of a narrowing shuffle for 4 batches: nothing that rounds and narrows can
-// do with less. No clamp, no packing, no randomness. With the prefetch that our own kernel has.
-inline void round_to_int8(const float* in, std::int8_t* out, std::size_t count, float scale) {
+// One product and one conversion per batch, and 4 shuffles to narrow and order 4 batches: nothing that rounds and
+// narrows can do with less. No clamp, no packing, no randomness. What comes from memory is asked for ahead, into the
+// second-level cache, and the codes are stored past the caches: of the ten variants tried (requests at 0, 2, 4, 12 and
+// 32 KiB, into either cache, either store) the fastest or within 3 % of it; without requests it takes 1.2 times as
+// long.
+template <bool FromMemory>
+void round_to_int8(const float* in, std::int8_t* out, std::size_t count, float scale) {
 #if defined(__AVX512BW__)
   const __m512 inverse = _mm512_set1_ps(1.0F / scale);
   const __m512i order = _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
   const auto codes = [&](std::size_t i) { return _mm512_cvtps_epi32(_mm512_mul_ps(_mm512_load_ps(in + i), inverse)); };
   for (std::size_t i = 0; i < count; i += 64) {
-    for (std::size_t line = 0; line < 4; ++line) {
-      _mm_prefetch(reinterpret_cast<const char*>(in + i) + 4096 + 64 * line, _MM_HINT_T0);
+    if constexpr (FromMemory) {
+      for (std::size_t line = 0; line < 4; ++line) {
+        _mm_prefetch(reinterpret_cast<const char*>(in + i) + 4096 + 64 * line, _MM_HINT_T1);
+      }
     }
     const __m512i packed = _mm512_packs_epi16(_mm512_packs_epi32(codes(i), codes(i + 16)),
                                               _mm512_packs_epi32(codes(i + 32), codes(i + 48)));
-    _mm512_store_si512(out + i, _mm512_permutexvar_epi32(order, packed));
+    const __m512i ordered = _mm512_permutexvar_epi32(order, packed);
+    if constexpr (FromMemory) {
+      _mm512_stream_si512(reinterpret_cast<__m512i*>(out + i), ordered);
+    } else {
+      _mm512_store_si512(out + i, ordered);
+    }
   }
 #elif defined(__AVX2__)
   const __m256 inverse = _mm256_set1_ps(1.0F / scale);
   const __m256i order = _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7);
   const auto codes = [&](std::size_t i) { return _mm256_cvtps_epi32(_mm256_mul_ps(_mm256_load_ps(in + i), inverse)); };
   for (std::size_t i = 0; i < count; i += 32) {
-    for (std::size_t line = 0; line < 2; ++line) {
-      _mm_prefetch(reinterpret_cast<const char*>(in + i) + 4096 + 64 * line, _MM_HINT_T0);
+    if constexpr (FromMemory) {
+      for (std::size_t line = 0; line < 2; ++line) {
+        _mm_prefetch(reinterpret_cast<const char*>(in + i) + 4096 + 64 * line, _MM_HINT_T1);
+      }
     }
     const __m256i packed = _mm256_packs_epi16(_mm256_packs_epi32(codes(i), codes(i + 8)),
                                               _mm256_packs_epi32(codes(i + 16), codes(i + 24)));
-    _mm256_store_si256(reinterpret_cast<__m256i*>(out + i), _mm256_permutevar8x32_epi32(packed, order));
+    const __m256i ordered = _mm256_permutevar8x32_epi32(packed, order);
+    if constexpr (FromMemory) {
+      _mm256_stream_si256(reinterpret_cast<__m256i*>(out + i), ordered);
+    } else {
+      _mm256_store_si256(reinterpret_cast<__m256i*>(out + i), ordered);
+    }
   }
 #else
   const float inverse = 1.0F / scale;
@@ -88,7 +106,10 @@ inline void round_to_int8(const float* in, std::int8_t* out, std::size_t count, 
 inline work nearest_to_int8(std::size_t count) {
   const auto weights = weights_of(dtype::f32, count);
   const auto out = std::make_shared<aligned_vector<std::int8_t>>(count, std::int8_t{0});
-  return [weights, out, count] { round_to_int8(weights->next_floats(), out->data(), count, peer_scale); };
+  return [weights, out, count] {
+    const auto round = count == in_cache ? round_to_int8<false> : round_to_int8<true>;
+    round(weights->next_floats(), out->data(), count, peer_scale);
+  };
 }
 
 /// The standard library's generator and distribution, one weight at a time.

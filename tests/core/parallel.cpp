@@ -11,6 +11,7 @@
 
 namespace {
 
+using pluria::division;
 using pluria::parallel_for;
 using pluria::thread_count;
 
@@ -20,22 +21,24 @@ TEST_CASE("no threads means all, a negative number is refused", "[core]") {
   CHECK_THROWS_AS(parallel_for(3, -1, [](std::size_t) {}), pluria::precondition_error);
 }
 
-TEST_CASE("every index is worked on once, with any number of threads", "[core]") {
+TEST_CASE("every index is worked on once in each loop, with any number of threads", "[core]") {
   for (const int threads : {0, 1, 2, 3, 8}) {
     for (const std::size_t count : {0U, 1U, 2U, 7U, 1000U}) {
       std::vector<int> visits(count, 0);
       parallel_for(count, threads, [&](std::size_t index) { ++visits[index]; });
-      CHECK(std::all_of(visits.begin(), visits.end(), [](int times) { return times == 1; }));
+      parallel_for<division::dealt>(count, threads, [&](std::size_t index) { ++visits[index]; });
+      CHECK(std::all_of(visits.begin(), visits.end(), [](int times) { return times == 2; }));
     }
   }
 }
 
-TEST_CASE("the exception of the lowest index comes out, with any number of threads", "[core]") {
+template <division Division>
+void check_lowest_exception() {
   for (const int threads : {0, 1, 2, 8}) {
     for (int repeat = 0; repeat < 20; ++repeat) {
       std::string text;
       try {
-        parallel_for(1000, threads, [](std::size_t index) {
+        parallel_for<Division>(1000, threads, [](std::size_t index) {
           if (index == 900 || index == 37 || index == 38 || index == 500) {
             throw std::runtime_error(std::to_string(index));
           }
@@ -46,6 +49,11 @@ TEST_CASE("the exception of the lowest index comes out, with any number of threa
       CHECK(text == "37");
     }
   }
+}
+
+TEST_CASE("the exception of the lowest index comes out, with any number of threads", "[core]") {
+  check_lowest_exception<division::taken>();
+  check_lowest_exception<division::dealt>();
 }
 
 }  // namespace

@@ -211,6 +211,20 @@ TEST_CASE("any number of threads gives the same bits", "[kernel]") {
   }
 }
 
+TEST_CASE("a tensor of many parts, whose rows end everywhere, follows the definition", "[kernel]") {
+  using int4 = symmetric_int<4>;
+  // 32 blocks a row, the last one cut short; 9600 blocks, more than a thread takes at once.
+  const tensor weights = made({300, 4000});
+  const bernoulli rounding{.seed = 7};
+  for (const auto& grid : {grid_of<int4>(weights), grid_of<int4>(weights, pluria::per_group(256))}) {
+    const auto member = sample<int4>(weights, grid, rounding, 5, 1, 1).front();
+    CHECK(sample<int4>(weights, grid, rounding, 5, 1, 3).front() == member);
+    if (support::exhaustive) {
+      CHECK(wrong_codes<int4>(weights, grid, rounding, 5, member) == 0);
+    }
+  }
+}
+
 TEST_CASE("members are sampled into forms that exist, and past the caches when they are many", "[kernel]") {
   using int4 = symmetric_int<4>;
   const tensor weights = made({512, 256});

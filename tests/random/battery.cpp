@@ -7,8 +7,9 @@
 // through an established battery, on the words that eight independent members of one tensor are rounded with, in the
 // order in which the sampler consumes them (tests/random/stream/write_stream.cpp):
 //
-//   write_stream 1 13 | RNG_test stdin32 -tlmin 1GB -tlmax 16GB
-//   PractRand 0.94: no anomalies from 1 to 8 GB; at 16 GB one result of 240 "unusual" (p = 3.6e-5)
+//   write_stream 1 13 | RNG_test stdin32 -tlmin 1GB -tlmax 32GB
+//   PractRand 0.94: no anomalies at 1, 2, 4 and 8 GB; at 16 GB one of 240 results "unusual" (p = 3.6e-5), which is gone
+//   at 32 GB: no anomalies in 251 results
 
 #include <pluria/random/address.hpp>
 #include <support/batches.hpp>
@@ -210,8 +211,10 @@ TEST_CASE("more rounds pass the battery, too few do not", "[random]") {
   const auto result = [](auto generator) { return battery<decltype(generator)>(1U << (exhaustive ? 18 : 16)).z; };
   CHECK(result(pluria::threefry4x32<20>{}) < limit);
   CHECK(result(naive_threefry4x32<13>{}) < limit);
-  CHECK(result(naive_threefry4x32<8>{}) > limit);
   CHECK(result(naive_threefry4x32<6>{}) > limit);
+  if (exhaustive) {  // takes as many words as that to be seen
+    CHECK(result(naive_threefry4x32<8>{}) > limit);
+  }
 }
 
 // The lowest bit of every fourth word is set with probability 1/2 + 1/32.

@@ -26,19 +26,23 @@ inline int thread_count(int requested) {
 #endif
 }
 
+/// How indices are divided among threads. `taken`: each thread takes the next one when it is done, for work of uneven
+/// size. `dealt`: each thread has a run of its own, the same in every loop of the same length, so that what it reads
+/// and writes again is still in its core's cache: for short loops of even work.
+enum class division { taken, dealt };
+
 /// Calls `work(index)` for every index below `count`, on `threads` threads (0: all). An exception leaves the loop after
 /// the calls under way have ended; with several, the one of the lowest index that threw is rethrown.
-template <class Work>
+template <division Division = division::taken, class Work>
 void parallel_for(std::size_t count, int threads, Work&& work) {
   [[maybe_unused]] const int used = thread_count(threads);
 #ifdef _OPENMP
   if (used > 1 && count > 1) {
     std::exception_ptr failure;
     std::atomic<std::size_t> failed_at = count;
-#pragma omp parallel for schedule(dynamic) num_threads(used)
-    for (std::size_t index = 0; index < count; ++index) {
+    const auto guarded = [&](std::size_t index) {
       if (failed_at.load(std::memory_order_relaxed) < index) {
-        continue;
+        return;
       }
       try {
         work(index);
@@ -48,6 +52,17 @@ void parallel_for(std::size_t count, int threads, Work&& work) {
           failed_at = index;
           failure = std::current_exception();
         }
+      }
+    };
+    if constexpr (Division == division::taken) {
+#pragma omp parallel for schedule(dynamic) num_threads(used)
+      for (std::size_t index = 0; index < count; ++index) {
+        guarded(index);
+      }
+    } else {
+#pragma omp parallel for schedule(static) num_threads(used)
+      for (std::size_t index = 0; index < count; ++index) {
+        guarded(index);
       }
     }
     if (failure) {
