@@ -8,6 +8,7 @@
 #include <pluria/io/replaced_file.hpp>
 
 #include <CLI/CLI.hpp>
+#include <algorithm>
 #include <cstddef>
 #include <cstdio>
 #include <cstdlib>
@@ -60,6 +61,9 @@ report read_report(const std::string& file) {
       result.targets.push_back(std::move(target));
     }
   }
+  // In the order in which they are registered, whatever turns they took.
+  std::sort(result.targets.begin(), result.targets.end(),
+            [](const json& a, const json& b) { return a.at("family_index") < b.at("family_index"); });
   return result;
 }
 
@@ -122,8 +126,8 @@ bool draw(const report& from, const std::filesystem::path& folder) {
       "set terminal pngcairo size 1100,640 font ',11'\nset output 'sample.png'\nset logscale x\nset xrange [0.02:100]\n"
       "set yrange [-0.7:" +
           std::to_string(shown.size()) + "]\nset ytics (" + labels +
-          ") nomirror scale 0\nset xtics nomirror\nset border 3\nset grid xtics lc rgb '#dddddd'\n"
-          "set xlabel '10^9 weights (times members) per second, one core'\nset key top right\n"
+          ") nomirror scale 0 noenhanced\nset xtics nomirror\nset border 3\nset grid xtics lc rgb '#dddddd'\n"
+          "set xlabel '10^9 weights (times members) per second, one core'\nset key bottom right\n"
           "plot 'sample.dat' using 2:1:(0.02):2:($1):($1+0.38) " +
           bar +
           "'#0072b2' title 'second-level cache (64 Ki)', "
