@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 // The sampling kernel compiled for AVX2 (x86-64-v3), beside the one for AVX-512 in one program: kernels are templates
-// on the architecture, so that this breaks no one-definition rule.
+// on the architecture. What is not (fitting a grid, reading a tensor) may be either file's, and both run on this
+// machine.
 
 #include "sample_cases.hpp"
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 // Out of what bench_sample wrote (Google Benchmark's JSON): README's table, a picture of it, and a line per target,
-// TARGET <name> <value> <bound> ok|short.
+// TARGET <name> <value> <bound> ok|short, where the bound is >=0.9 or <=2.
 //
 //   report_sample sample.json [folder for sample.png]
 
@@ -146,8 +146,9 @@ void print_targets(const report& from) {
     const double bound = target.at(at_least ? "at_least" : "at_most");
     const double value = target.at("ratio");
     const bool kept = at_least ? value >= bound : value <= bound;
-    std::printf("TARGET %s %.2f %s %g %s\n", ('"' + target.at("name").get<std::string>() + '"').c_str(), value,
-                at_least ? ">=" : "<=", bound, kept ? "ok" : "short");
+    std::string name = target.at("name");
+    std::replace(name.begin(), name.end(), ' ', '-');
+    std::printf("TARGET %s %.2f %s%g %s\n", name.c_str(), value, at_least ? ">=" : "<=", bound, kept ? "ok" : "short");
   }
 }
 

@@ -9,7 +9,9 @@
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
+#include <iterator>
 #include <memory>
+#include <numeric>
 #include <random>
 #include <xsimd/xsimd.hpp>
 
@@ -42,11 +44,9 @@ inline work reading(std::size_t count) {
         sums[part] = sums[part] + batch::load_aligned(in + i + part * batch::size);
       }
     }
-    volatile float sum = 0;
-    alignas(64) float lanes[batch::size];
-    (sums[0] + sums[1] + sums[2] + sums[3]).store_aligned(lanes);
-    sum = lanes[0];
-    *out = sum;
+    alignas(64) float parts[batch::size];
+    (sums[0] + sums[1] + sums[2] + sums[3]).store_aligned(parts);
+    *out = std::accumulate(std::begin(parts), std::end(parts), 0.0F);
   };
 }
 

@@ -225,6 +225,20 @@ TEST_CASE("a tensor of many parts, whose rows end everywhere, follows the defini
   }
 }
 
+TEST_CASE("the generator is a template parameter, and decides the bits", "[kernel]") {
+  using int4 = symmetric_int<4>;
+  const tensor weights = made({3, 300});
+  const auto grid = grid_of<int4>(weights);
+  for (const coupling& coupled : {pluria::independent, lattice(4)}) {
+    const pluria::basic_bernoulli<pluria::threefry4x32<20>> rounding{.seed = 7, .coupling = coupled};
+    const auto members = sample<int4>(weights, grid, rounding, 2, 5);
+    for (std::size_t m = 0; m < members.size(); ++m) {
+      CHECK(wrong_codes<int4>(weights, grid, rounding, 2 + m, members[m]) == 0);
+    }
+    CHECK_FALSE(members == sample<int4>(weights, grid, bernoulli{.seed = 7, .coupling = coupled}, 2, 5));
+  }
+}
+
 TEST_CASE("members are sampled into forms that exist, and past the caches when they are many", "[kernel]") {
   using int4 = symmetric_int<4>;
   const tensor weights = made({512, 256});

@@ -19,9 +19,8 @@ struct line_allocator {
   static constexpr std::align_val_t alignment{64};
 
   line_allocator() = default;
-  template <class U>
-  constexpr line_allocator(const line_allocator<U>&) noexcept {
-  }  // NOLINT(google-explicit-constructor): as allocators are
+  template <class U>  // NOLINTNEXTLINE(google-explicit-constructor): allocators convert
+  constexpr line_allocator(const line_allocator<U>&) noexcept {}
 
   T* allocate(std::size_t count) {
     if (count > std::numeric_limits<std::size_t>::max() / sizeof(T)) {

@@ -46,7 +46,8 @@ inline constexpr bool has_signed_order = XSIMD_WITH_SSE2 &&
                                          sizeof(typename xsimd::batch_bool<std::uint16_t, Arch>::register_type) ==
                                              sizeof(halves<Arch>);
 
-/// The integer nearest to `value`, ties to even; |value| < 2^31.
+/// The integer nearest to `value`, ties to even; |value| < 2^31. Not on 32-bit NEON, where xsimd 8.1 rounds ties away
+/// from zero; 64-bit NEON has the instruction.
 PLURIA_INLINE std::int32_t round_half_even(float value) noexcept {
   return static_cast<std::int32_t>(std::nearbyint(value));
 }
@@ -171,6 +172,13 @@ PLURIA_INLINE void store_past_cache(const words<Arch>& values, std::uint32_t* pl
   }
 #endif
   values.store_aligned(place);
+}
+
+/// Asks for the line at `place`, into the second-level cache where the machine can.
+PLURIA_INLINE void request_line([[maybe_unused]] const void* place) noexcept {
+#if defined(__GNUC__)
+  __builtin_prefetch(place, 0, 2);
+#endif
 }
 
 /// Makes what store_past_cache stored visible before what this thread stores from here on.

@@ -57,7 +57,8 @@ std::int32_t member_code(const basic_bernoulli<Generator>& rounding, std::int32_
 
 namespace detail {
 
-// From this many bytes on, more than second-level caches hold, what a pass writes is stored past the caches.
+// From this many bytes on, more than second-level caches hold, what a pass of stochastic rounding writes is stored past
+// the caches, if blocks are whole lines: 4 and 8 bits.
 inline constexpr std::size_t past_cache_bytes = std::size_t{1} << 22;
 
 // The members that one pass over the weights packs: for each, its first block.
@@ -175,7 +176,7 @@ struct lattice_packer {
 // the time of four places with requests: one place without 1.7, with requests into the first-level cache 1.3 (they
 // occupy its few fill buffers), into the second 1.2; four places without requests 1.4.
 inline constexpr std::size_t places = 4;
-inline constexpr std::size_t prefetch_bytes = 4096;
+inline constexpr std::ptrdiff_t prefetch_bytes = 4096;
 
 // Reads the blocks of a tensor, puts them on the grid and gives them to the packer.
 template <number_system N, class Arch>
@@ -265,7 +266,7 @@ class block_reader {
     for (std::size_t turn = 0, left = count * runs.size(); left > 0;
          --left, turn = turn + 1 == runs.size() ? 0 : turn + 1) {
       place& current = at[turn];
-      const std::byte* ahead = std::min(current.weights + prefetch_bytes, last);
+      const std::byte* ahead = current.weights + std::min<std::ptrdiff_t>(prefetch_bytes, last - current.weights);
       prefetch<2 * block_size>(ahead);
       // Of any alignment: only ever given to unaligned loads.
       const auto* values = reinterpret_cast<const float*>(current.weights);
@@ -322,7 +323,7 @@ class block_reader {
 
   template <std::size_t Bytes>
   PLURIA_INLINE static void prefetch(const std::byte* first) {
-    lanes::unrolled<Bytes / 64>([&](auto line) PLURIA_INLINE_LAMBDA { __builtin_prefetch(first + 64 * line, 0, 2); });
+    lanes::unrolled<Bytes / 64>([&](auto line) PLURIA_INLINE_LAMBDA { lanes::request_line(first + 64 * line); });
   }
 
   void widen(const std::byte* source, block_weights& weights) const {

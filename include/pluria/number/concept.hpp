@@ -22,7 +22,7 @@ namespace pluria {
 ///  - fit(weights) gives a granule whose grid covers all the (finite) weights; the empty span and all zeros are
 ///  allowed;
 ///  - position(w, g) lies in [65536 * min_code, 65536 * max_code] and does not decrease with w;
-///  - decode(code, g) strictly increases with code;
+///  - decode(code, g) strictly increases with code, or decreases for a granule with a negative scale;
 ///  - a weight on its grid never moves: position(decode(code, g), g) == 65536 * code for every code;
 ///  - position gives a float and every lane of a batch the same integer;
 ///  - storing the codes costs granule_bits per granule.

@@ -34,8 +34,8 @@ namespace pluria {
 
 /// The generator of every random bit in the library, unless a template parameter says otherwise. 13 rounds: 12 are the
 /// fewest that pass BigCrush (Salmon et al., SC'11, table 2), the battery in tests/random/battery.cpp refuses 8 and
-/// passes 9, and 13 passed two established batteries on this very stream (recorded there). 20 rounds, a margin that
-/// cryptography wants, take 1.2 times as long for one member in cache.
+/// passes 9, and 13 passed an established battery on this very stream (recorded there). 20 rounds, a margin that
+/// cryptography wants, take 1.3 times as long for one member in cache.
 using generator = threefry4x32<13>;
 
 /// Changes whenever the same identity would give other bits.

@@ -2,7 +2,7 @@
 // Writes the random words that eight independent members of one tensor are rounded with, in the order in which the
 // sampler consumes them, to standard output without end: input for a statistical battery.
 //
-//   write_stream [seed] [rounds: 12, 13 or 20] | dieharder -a -g 200 -k 2 -Y 1
+//   write_stream [seed] [rounds: 12, 13 or 20] | RNG_test stdin32
 
 #include <pluria/random/address.hpp>
 #include <pluria/rounding/bernoulli.hpp>
