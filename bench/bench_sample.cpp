@@ -8,22 +8,17 @@
 
 #include <benchmark/benchmark.h>
 
-#include <algorithm>
-#include <chrono>
 #include <cstddef>
-#include <functional>
+#include <cstdint>
 #include <string>
-#include <utility>
-#include <vector>
 
 #include "sample_cases.hpp"
 #include "sample_peers.hpp"
+#include "turns.hpp"
 
 namespace {
 
 using namespace bench;
-
-using make_work = std::function<work()>;
 
 std::string size_name(std::size_t count) {
   return count == in_cache ? "/64Ki" : "/16Mi";
@@ -45,46 +40,10 @@ void register_rate(const std::string& name, std::size_t count, std::size_t membe
   })->UseRealTime();
 }
 
-struct bound {
-  const char* kind;  // "at_least" or "at_most"
-  double value;
-};
-
-double median(std::vector<double> values) {
-  std::nth_element(values.begin(), values.begin() + static_cast<std::ptrdiff_t>(values.size() / 2), values.end());
-  return values[values.size() / 2];
-}
-
-double seconds(const work& run, int times) {
-  const auto started = std::chrono::steady_clock::now();
-  for (int i = 0; i < times; ++i) {
-    run();
-  }
-  return std::chrono::duration<double>(std::chrono::steady_clock::now() - started).count();
-}
-
-// time(b) / time(a) * factor, by turns, as the counter "ratio"; and the bound that it should keep.
+// See turns.hpp; from cache each turn is 50 runs.
 void register_ratio(const std::string& name, std::size_t count, const make_work& a, const make_work& b, double factor,
                     bound kept, int turns = 25) {
-  benchmark::RegisterBenchmark(("target/" + name + size_name(count)).c_str(),
-                               [=](benchmark::State& state) {
-                                 const work run_a = a();
-                                 const work run_b = b();
-                                 const int times = count == in_cache ? 50 : 1;
-                                 seconds(run_a, times);
-                                 seconds(run_b, times);
-                                 std::vector<double> ratios;
-                                 for (auto _ : state) {
-                                   const double time_a = seconds(run_a, times);
-                                   const double time_b = seconds(run_b, times);
-                                   ratios.push_back(factor * time_b / time_a);
-                                   state.SetIterationTime(time_a + time_b);
-                                 }
-                                 state.counters["ratio"] = median(ratios);
-                                 state.counters[kept.kind] = kept.value;
-                               })
-      ->UseManualTime()
-      ->Iterations(turns);
+  bench::register_ratio(name + size_name(count), a, b, factor, kept, {turns, count == in_cache ? 50 : 1});
 }
 
 template <int Bits, class Generator>

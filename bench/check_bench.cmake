@@ -1,25 +1,56 @@
 # SPDX-License-Identifier: MIT
-# cmake -D BENCH=<bench_sample> -D REPORT=<report_sample> -D FOLDER=<scratch> -P check_bench.cmake
+# cmake -D SAMPLE=<bench_sample> -D MATVEC=<bench_matvec> -D MATMUL=<bench_matmul> -D REPORT=<report> -D FOLDER=<scratch>
+#       -P check_bench.cmake
+# Runs the smallest size of every benchmark and looks for lines in what is reported of it.
 cmake_minimum_required(VERSION 3.25)
 
 file(REMOVE_RECURSE ${FOLDER})
 file(MAKE_DIRECTORY ${FOLDER})
-execute_process(
-  COMMAND ${BENCH} --benchmark_filter=64Ki --benchmark_min_time=0.001 --benchmark_out=${FOLDER}/sample.json
-          --benchmark_out_format=json
-  OUTPUT_QUIET ERROR_QUIET COMMAND_ERROR_IS_FATAL ANY
+
+set(number "[0-9.e+-]+")
+
+# In the lines that are expected, <N> stands for a number, <ok> for ok or short.
+function(check kind program filter)
+  execute_process(
+    COMMAND ${program} --benchmark_filter=${filter} --benchmark_min_time=0.001 --benchmark_out=${FOLDER}/${kind}.json
+            --benchmark_out_format=json
+    OUTPUT_QUIET ERROR_QUIET COMMAND_ERROR_IS_FATAL ANY
+  )
+  execute_process(
+    COMMAND ${REPORT} ${kind} ${FOLDER}/${kind}.json OUTPUT_VARIABLE report COMMAND_ERROR_IS_FATAL ANY
+  )
+  foreach(expected IN LISTS ARGN)
+    string(REGEX REPLACE "([][|()+.*])" "\\\\\\1" pattern "${expected}")
+    string(REPLACE "<N>" "${number}" pattern "${pattern}")
+    string(REPLACE "<ok>" "(ok|short)" pattern "${pattern}")
+    if(NOT report MATCHES "${pattern}")
+      message(FATAL_ERROR "expected a line like ${expected}, found:\n${report}")
+    endif()
+  endforeach()
+endfunction()
+
+check(
+  sample
+  ${SAMPLE}
+  64Ki
+  "| BSR INT-4, f32, S=1, Threefry-13 | <N> (<N> GB/s) |"
+  "| Eigen expression with Random, f32 | <N> (<N> GB/s) |"
+  "TARGET INT-4-13-rounds/best-RTN-to-int8/64Ki <N> >=0.3 <ok>\n"
+  "TARGET two-threads/one/64Ki <N> >=1.7 <ok>\n"
 )
-execute_process(COMMAND ${REPORT} ${FOLDER}/sample.json OUTPUT_VARIABLE report COMMAND_ERROR_IS_FATAL ANY)
-foreach(
-  expected
-  "| BSR INT-4, f32, S=1, Threefry-13 | [0-9.e+-]+ \\([0-9.e+-]+ GB/s\\) |"
-  "| Eigen expression with Random, f32 | [0-9.e+-]+ \\([0-9.e+-]+ GB/s\\) |"
-  "TARGET INT-4-13-rounds/best-RTN-to-int8/64Ki [0-9.e+-]+ >=0.3 (ok|short)\n"
-  "TARGET two-threads/one/64Ki [0-9.e+-]+ >=1.7 (ok|short)\n"
+check(
+  matvec
+  ${MATVEC}
+  256x1024
+  "| Eigen float | <N> (<N>, <N> GB/s) |"
+  "| shared floor INT-4, channel, int8, S=10 | <N> (<N>, <N> GB/s) |"
+  "| 256x1024, of one Eigen float product | S=1 | S=4 | S=10 | S=16 |"
+  "| fixed point INT-4.4, group:32, float32 | <N> | <N> | <N> | <N> |"
 )
-  string(REPLACE "|" "\\|" pattern "${expected}")
-  string(REPLACE "(ok\\|short)" "(ok|short)" pattern "${pattern}")
-  if(NOT report MATCHES "${pattern}")
-    message(FATAL_ERROR "expected a line like ${expected}, found:\n${report}")
-  endif()
-endforeach()
+check(
+  matmul
+  ${MATMUL}
+  256x1024
+  "| Eigen float | <N> (<N>, <N> GFLOP/s) |"
+  "| shared floor INT-4, int8, S=10 | <N> (<N>, <N> GFLOP/s) |"
+)

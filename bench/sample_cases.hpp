@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 #pragma once
-// What the benchmarks of the sampling kernel run on: a tensor of made weights, in as many copies as it takes to come
-// from where it should come from, and members of it, in memory that exists.
+// What the benchmarks of the sampling kernel run on: a tensor of made weights and members of it, in memory that exists.
+// A work rounds all weights once, into all members.
 
 #include <pluria/kernel/sample.hpp>
 #include <pluria/number/symmetric_int.hpp>
@@ -10,65 +10,34 @@
 #include <pluria/rounding/bernoulli.hpp>
 
 #include <algorithm>
-#include <bit>
 #include <cstddef>
 #include <cstdint>
-#include <cstring>
-#include <functional>
 #include <map>
 #include <memory>
 #include <span>
 #include <utility>
 #include <vector>
 
+#include "cases.hpp"
+
 namespace bench {
-
-using namespace pluria;
-
-/// One call rounds all weights once, into all members.
-using work = std::function<void()>;
 
 inline constexpr std::size_t in_cache = std::size_t{1} << 16;   // 256 KiB of float32: second-level cache
 inline constexpr std::size_t in_memory = std::size_t{1} << 24;  // 64 MiB
 inline constexpr std::size_t columns = 4096;
 
-/// Weight i: the sum of three hashed 16-bit integers, roughly bell-shaped, magnitude below 0.05.
-inline float made_weight(std::uint32_t i) {
-  std::int32_t sum = -3 * 32768;
-  for (std::uint32_t part = 0; part < 3; ++part) {
-    std::uint32_t x = 3 * i + part + 1;
-    x = (x ^ x >> 16) * 0x85ebca6bU;
-    x = (x ^ x >> 13) * 0xc2b2ae35U;
-    sum += static_cast<std::int32_t>((x ^ x >> 16) >> 16);
-  }
-  return static_cast<float>(sum) * (0.05F / 98304.0F);
-}
-
-/// Copies of one tensor that take turns: one copy where it is to stay in cache, else so many that together they are
-/// larger than any last-level cache.
+/// The weights of one type and size.
 class turning_weights {
  public:
-  turning_weights(dtype type, std::size_t count) {
-    const std::size_t bytes = count * size_of(type);
-    aligned_vector<std::byte> first(bytes);
-    for (std::uint32_t i = 0; i < count; ++i) {
-      const auto bits = std::bit_cast<std::uint32_t>(made_weight(i));
-      const std::uint32_t stored = type == dtype::f32 ? bits : bits >> 16;
-      std::memcpy(first.data() + i * size_of(type), &stored, size_of(type));
-    }
-    const std::size_t copies = count == in_cache ? 1 : (std::size_t{1} << 30) / bytes;
-    for (std::size_t copy = 0; copy < copies; ++copy) {
-      const auto owned = std::make_shared<const aligned_vector<std::byte>>(first);
-      copies_.emplace_back("weights", type, tensor_shape{count / columns, columns}, std::span(*owned), owned);
-    }
-  }
+  turning_weights(dtype type, std::size_t count)
+      : copies_(made_tensor(type, count / columns, columns),
+                count == in_cache ? 1 : beyond_caches / (count * size_of(type)), copy_of) {}
 
-  const tensor& next() { return copies_[turn_++ % copies_.size()]; }
-  const float* next_floats() { return reinterpret_cast<const float*>(next().bytes().data()); }
+  const tensor& next() { return copies_.next(); }
+  const float* next_floats() { return floats_of(next()); }
 
  private:
-  std::vector<tensor> copies_;
-  std::size_t turn_ = 0;
+  turning<tensor> copies_;
 };
 
 /// The weights of a type and size, made when first asked for.

@@ -22,3 +22,12 @@ unset(xsimd_libraries)
 
 find_dependency(nlohmann_json)
 find_dependency(ZLIB)
+
+# pluria::onednn, where oneDNN is found: programs that link it, beside pluria::pluria, leave the int8 products of batches
+# to it. It is never needed.
+find_package(dnnl QUIET CONFIG)
+if(dnnl_FOUND AND NOT TARGET pluria::onednn)
+  add_library(pluria::onednn INTERFACE IMPORTED)
+  target_link_libraries(pluria::onednn INTERFACE DNNL::dnnl)
+  target_compile_definitions(pluria::onednn INTERFACE PLURIA_WITH_ONEDNN)
+endif()

@@ -53,6 +53,7 @@ struct evaluation_row {
   std::string method;  ///< "rtn" or "bsr"
   std::string granularity;
   std::string coupling;
+  std::string storage;  ///< "packed", "shared_floor" or "fixed_point"
   std::uint64_t seed = 0;
   bool complete_block = true;
   ensemble_budget budget;
@@ -65,6 +66,10 @@ struct evaluation {
   std::size_t parameters = 0;
   std::size_t examples = 0;
   std::string example_name = "images";
+  std::string engine = "float";
+  std::string activations = "float32";
+  std::size_t activation_bytes = 0;  ///< of all members, per thread; 0: members were run one after the other
+  std::size_t resident_bytes = 0;    ///< of the process with the members stored, where they were
   score_row full_precision;
   std::vector<evaluation_row> rows;
 };
@@ -130,8 +135,8 @@ inline nlohmann::ordered_json to_json(const evaluation& result) {
                {"method", row.method},
                {"granularity", row.granularity},
                {"coupling", row.coupling},
-               {"engine", "float"},
-               {"activations", "float32"},
+               {"engine", result.engine},
+               {"activations", result.activations},
                {"seed", row.seed},
                {"members", row.budget.members},
                {"nll", number(s.nll, "nll")},
@@ -153,7 +158,7 @@ inline nlohmann::ordered_json to_json(const evaluation& result) {
                {"calibrated_ece", nullptr},
                {"calibrated_nll_difference", nullptr},
                {"calibrated_nll_difference_se", nullptr},
-               {"storage", "packed"},
+               {"storage", row.storage},
                {"bits_per_weight", number(row.budget.bits_per_weight, "bits_per_weight")},
                {"total_bytes", row.budget.total_bytes}};
     if (s.rtn_nll_difference) {
@@ -177,6 +182,8 @@ inline nlohmann::ordered_json to_json(const evaluation& result) {
   json report{{"model", result.model},
               {"parameters", result.parameters},
               {result.example_name, result.examples},
+              {"activation_bytes", result.activation_bytes},
+              {"resident_bytes", result.resident_bytes},
               {"full_precision",
                {{"nll", number(full.nll, "nll")},
                 {"err", number(full.err, "err")},

@@ -3,6 +3,7 @@
 // What several programs take on their command line, as text and as what it means. Errors name the option.
 
 #include <pluria/core/error.hpp>
+#include <pluria/kernel/any_members.hpp>
 #include <pluria/member/any_quantizer.hpp>
 #include <pluria/number/symmetric_int.hpp>
 #include <pluria/quantize/granularity.hpp>
@@ -87,25 +88,68 @@ inline coupling parse_coupling(std::string_view text) {
                                    "\"" + std::string(text) + "\""));
 }
 
+/// How members are run.
+struct engine_choice {
+  bool is_stored = false;  ///< else one float32 checkpoint after the other
+  storage_form form = storage_form::packed;
+  activation_type activations = activation_type::float32;
+};
+
+/// Members of one shared floor.
+inline constexpr std::size_t shared_floor_limit = 64;
+
+/// "float", "packed", "shared" or "fixed", with "float32" or "int8" activations.
+inline engine_choice parse_engine(std::string_view engine, std::string_view activations) {
+  engine_choice choice;
+  if (engine == "packed" || engine == "shared" || engine == "fixed") {
+    choice.is_stored = true;
+    choice.form = engine == "shared"  ? storage_form::shared_floor
+                  : engine == "fixed" ? storage_form::fixed_point
+                                      : storage_form::packed;
+  } else if (engine != "float") {
+    throw bad_input(mismatch_message("--engine", "float, packed, shared or fixed", "\"" + std::string(engine) + "\""));
+  }
+  if (activations == "int8" && choice.is_stored) {
+    choice.activations = activation_type::int8;
+  } else if (activations != "float32") {
+    throw bad_input(mismatch_message("--activations", "float32, or int8 with --engine packed, shared or fixed",
+                                     "\"" + std::string(activations) + "\" with --engine " + std::string(engine)));
+  }
+  return choice;
+}
+
+/// "packed", "shared_floor" or "fixed_point": what JSON calls a form of storage.
+inline std::string name_of(storage_form form) {
+  switch (form) {
+    case storage_form::shared_floor:
+      return "shared_floor";
+    case storage_form::fixed_point:
+      return "fixed_point";
+    case storage_form::packed:
+      break;
+  }
+  return "packed";
+}
+
 /// INT-b with a granularity given as "tensor", "channel" or "group:G".
 inline any_quantizer parse_symmetric_int(int bits, std::string_view granularity) {
   const auto with_bits = [&](const auto& granularity_value) -> any_quantizer {
     using G = std::decay_t<decltype(granularity_value)>;
     switch (bits) {
       case 2:
-        return quantizer<symmetric_int<2>, G>{granularity_value};
+        return any_quantizer::with_products(quantizer<symmetric_int<2>, G>{granularity_value});
       case 3:
-        return quantizer<symmetric_int<3>, G>{granularity_value};
+        return any_quantizer::with_products(quantizer<symmetric_int<3>, G>{granularity_value});
       case 4:
-        return quantizer<symmetric_int<4>, G>{granularity_value};
+        return any_quantizer::with_products(quantizer<symmetric_int<4>, G>{granularity_value});
       case 5:
-        return quantizer<symmetric_int<5>, G>{granularity_value};
+        return any_quantizer::with_products(quantizer<symmetric_int<5>, G>{granularity_value});
       case 6:
-        return quantizer<symmetric_int<6>, G>{granularity_value};
+        return any_quantizer::with_products(quantizer<symmetric_int<6>, G>{granularity_value});
       case 7:
-        return quantizer<symmetric_int<7>, G>{granularity_value};
+        return any_quantizer::with_products(quantizer<symmetric_int<7>, G>{granularity_value});
       case 8:
-        return quantizer<symmetric_int<8>, G>{granularity_value};
+        return any_quantizer::with_products(quantizer<symmetric_int<8>, G>{granularity_value});
       default:
         throw bad_input(mismatch_message("--bits", "2..8", std::to_string(bits)));
     }

@@ -17,6 +17,7 @@
 #include <vector>
 
 #include "../common/evaluation.hpp"
+#include "../common/memory.hpp"
 #include "../common/options.hpp"
 #include "../common/plots.hpp"
 #include "../common/progress.hpp"
@@ -40,6 +41,8 @@ struct options {
   std::size_t members = 8;
   std::string granularity = "channel";
   std::string coupling = "independent";
+  std::string engine = "float";
+  std::string activations = "float32";
   std::uint64_t seed = 0;
   std::size_t repeats = 1;
   int threads = 0;
@@ -154,6 +157,30 @@ class evaluator {
     }
   }
 
+  // Runs all members of a stored network over both sets, each layer once for all of them; then adds member after member
+  // and calls added(k). Holds their logits meanwhile.
+  template <class Added>
+  void add_all(const vit<any_matrix>& network, both& result, std::vector<float>* keep, Added&& added) const {
+    const std::vector<float> of_test = all_logits(network, test_);
+    const std::vector<float> of_calibration = calibration_ ? all_logits(network, *calibration_) : std::vector<float>{};
+    const auto member = [&](const std::vector<float>& logits, std::size_t k) {
+      const std::size_t size = logits.size() / network.members();
+      return std::span<const float>(logits).subspan(k * size, size);
+    };
+    for (std::size_t k = 0; k < network.members(); ++k) {
+      result.test.add(member(of_test, k));
+      if (calibration_) {
+        result.calibration->add(member(of_calibration, k));
+      }
+      if (keep != nullptr) {
+        keep->assign(member(of_test, k).begin(), member(of_test, k).end());
+      }
+      added(k);
+    }
+  }
+
+  const vit_options& network_options() const { return network_; }
+
   // Images that one member runs over.
   std::size_t images_per_member() const {
     return test_.labels.size() + (calibration_ ? calibration_->labels.size() : 0);
@@ -178,6 +205,24 @@ class evaluator {
       }
       shown_->advance(count);
     });
+  }
+
+  // [member][image][class]
+  std::vector<float> all_logits(const vit<any_matrix>& network, const labelled_images& set) const {
+    const image_view images = set.view();
+    const std::size_t at_once = network.batch();
+    std::vector<float> all(network.members() * images.count * classes_);
+    parallel_for((images.count + at_once - 1) / at_once, threads_, [&](std::size_t index) {
+      const std::size_t first = index * at_once;
+      const std::size_t count = std::min(at_once, images.count - first);
+      const row_major_matrix logits = network.logits(images.part(first, count), 1);
+      for (std::size_t m = 0; m < network.members(); ++m) {
+        std::copy_n(logits.data() + m * count * classes_, count * classes_,
+                    all.begin() + static_cast<std::ptrdiff_t>((m * images.count + first) * classes_));
+      }
+      shown_->advance(count * network.members());
+    });
+    return all;
   }
 
   labelled_images test_;
@@ -241,6 +286,14 @@ void run(const options& chosen) {
   }
   const std::vector<int> widths = parse_bits(chosen.bits);
   const coupling coupled = parse_coupling(chosen.coupling);
+  const engine_choice engine = parse_engine(chosen.engine, chosen.activations);
+  if (engine.form == storage_form::shared_floor && chosen.members > shared_floor_limit) {
+    throw bad_input(mismatch_message("--members with --engine shared", "1..64", std::to_string(chosen.members)));
+  }
+  if (engine.form == storage_form::fixed_point && coupled.block() > 16) {
+    throw bad_input(mismatch_message("--coupling with --engine fixed, which keeps 4 fractional bits",
+                                     "independent or lattice:L, L at most 16", "\"" + chosen.coupling + "\""));
+  }
   std::vector<any_quantizer> quantizers;
   for (const int bits : widths) {
     quantizers.push_back(parse_symmetric_int(bits, chosen.granularity));
@@ -284,6 +337,8 @@ void run(const options& chosen) {
     result.parameters += current.size();
   }
   result.examples = over.test().labels.size();
+  result.engine = chosen.engine;
+  result.activations = chosen.activations;
   std::vector<float> logits;
   std::vector<float>* keep = chosen.logits.empty() ? nullptr : &logits;
 
@@ -303,17 +358,36 @@ void run(const options& chosen) {
   std::vector<reliability_curve> reliability{{"full precision", reliability_bins(full.test.judged_confidences())}};
 
   for (const any_quantizer& current : quantizers) {
-    const auto add_row = [&](const char* method, const evaluator::both& ensemble, const rounded_members& members,
-                             std::size_t count, std::uint64_t seed, bool complete) {
+    const auto add_row = [&](const char* method, storage_form form, const evaluator::both& ensemble,
+                             const rounded_members& members, std::size_t count, std::uint64_t seed, bool complete) {
       result.rows.push_back({current.system(), current.bits(), method, chosen.granularity,
-                             method == std::string("rtn") ? "" : coupled.name(), seed, complete,
-                             packed_budget(members.packed_storage(), count), scored(ensemble, false)});
+                             method == std::string("rtn") ? "" : coupled.name(), name_of(form), seed, complete,
+                             storage_budget(members.packed_storage(), form, count), scored(ensemble, false)});
     };
-    shown.describe(current.system() + " RTN");
+    // Runs `count` members over the images and calls added(k) after each: one checkpoint after the other, or all of
+    // them as they are stored.
+    const auto run_members = [&](const rounded_members& members, storage_form form, std::size_t count,
+                                 evaluator::both& ensemble, std::vector<float>* kept, const auto& added) {
+      if (!engine.is_stored) {
+        for (std::size_t k = 0; k < count; ++k) {
+          shown.describe(fmt::format("{}, member {} of {}", current.system(), k + 1, count));
+          over.add(members[k], ensemble, kept);
+          added(k);
+        }
+        return;
+      }
+      shown.describe(fmt::format("{}, {} members at once", current.system(), count));
+      const vit<any_matrix> network = stored_vit(members, form, 0, count, engine.activations, over.network_options());
+      over.add_all(network, ensemble, kept, added);
+      const std::size_t tokens = network.batch() * network.configuration().tokens();
+      result.activation_bytes =
+          std::max(result.activation_bytes, activation_bytes(count, tokens, network.activation_width()));
+      result.resident_bytes = std::max(result.resident_bytes, resident_bytes().value_or(0));
+    };
     const rounded_members rtn(weights, current, nearest{}, chosen.threads);
     evaluator::both to_nearest = over.empty_scores();
-    over.add(rtn[0], to_nearest, keep);
-    add_row("rtn", to_nearest, rtn, 1, chosen.seed, true);
+    run_members(rtn, storage_form::packed, 1, to_nearest, keep,
+                [&](std::size_t) { add_row("rtn", storage_form::packed, to_nearest, rtn, 1, chosen.seed, true); });
     if (keep != nullptr) {
       save_logits(chosen.logits, current.system() + "-rtn", 0, result.examples, logits);
     }
@@ -322,15 +396,13 @@ void run(const options& chosen) {
       const rounded_members bsr(weights, current, bernoulli{.seed = seed, .coupling = coupled}, chosen.threads);
       evaluator::both ensemble = over.empty_scores();
       std::vector<float>* kept = repeat == 0 ? keep : nullptr;
-      for (std::size_t k = 0; k < chosen.members; ++k) {
-        shown.describe(fmt::format("{}, member {} of {}", current.system(), k + 1, chosen.members));
-        over.add(bsr[k], ensemble, kept);
-        add_row("bsr", ensemble, bsr, k + 1, seed, (k + 1) % coupled.block() == 0);
+      run_members(bsr, engine.form, chosen.members, ensemble, kept, [&](std::size_t k) {
+        add_row("bsr", engine.form, ensemble, bsr, k + 1, seed, (k + 1) % coupled.block() == 0);
         result.rows.back().scores.rtn_nll_difference = ensemble.test.nll_difference(to_nearest.test);
         if (kept != nullptr) {
           save_logits(chosen.logits, current.system() + "-bsr", k, result.examples, logits);
         }
-      }
+      });
       if (repeat == 0) {
         reliability.emplace_back(fmt::format("{} LPE-BSR, S = {}", current.system(), chosen.members),
                                  reliability_bins(ensemble.test.judged_confidences()));
@@ -348,6 +420,11 @@ void run(const options& chosen) {
   if (!coupled.is_independent()) {
     fmt::print("coupling {}; * an incomplete block of the lattice, which can be worse than independent members\n",
                coupled.name());
+  }
+  if (engine.is_stored) {
+    fmt::print("engine {}, activations {}: {:.2f} MiB of activations per thread, {:.1f} MiB resident in all\n",
+               chosen.engine, chosen.activations, static_cast<double>(result.activation_bytes) / 1048576.0,
+               static_cast<double>(result.resident_bytes) / 1048576.0);
   }
   if (chosen.repeats > 1) {
     fmt::print("{}", spread_over_repeats(result, chosen.members));
@@ -394,6 +471,9 @@ int main(int argument_count, char** arguments) {
   app.add_option("--members", chosen.members, "S, the number of members");
   app.add_option("--granularity", chosen.granularity, "what shares a scale: channel, tensor or group:G");
   app.add_option("--coupling", chosen.coupling, "of the members: independent or lattice:L");
+  app.add_option("--engine", chosen.engine,
+                 "float: each member a float32 checkpoint; packed, shared, fixed: all at once, as they are stored");
+  app.add_option("--activations", chosen.activations, "float32, or int8 with one scale a token (not with float)");
   app.add_option("--seed", chosen.seed, "decides every random bit; repeat r uses seed + r");
   app.add_option("--repeats", chosen.repeats, "independent ensembles of each width");
   app.add_option("--threads", chosen.threads, "0: all cores")->check(CLI::NonNegativeNumber);

@@ -6,9 +6,13 @@
 #include <pluria/ensemble/budget.hpp>
 #include <pluria/ensemble/predictive.hpp>
 #include <pluria/ensemble/scores.hpp>
+#include <pluria/ensemble/stored_vit.hpp>
 #include <pluria/io/idx.hpp>
 #include <pluria/io/npy.hpp>
 #include <pluria/io/safetensors.hpp>
+#include <pluria/kernel/any_members.hpp>
+#include <pluria/kernel/matmul.hpp>
+#include <pluria/kernel/matvec.hpp>
 #include <pluria/kernel/sample.hpp>
 #include <pluria/member/rounded.hpp>
 #include <pluria/metrics/calibration.hpp>

@@ -10,9 +10,10 @@
 
 namespace {
 
-using pluria::packed_budget;
 using pluria::quantizer;
 using pluria::rounded_members;
+using pluria::storage_budget;
+using pluria::storage_form;
 using pluria::symmetric_int;
 
 // The weights of support::make_checkpoint that are rounded by default: [3, 129] takes 6 blocks, [2, 50] takes 2 and
@@ -42,7 +43,7 @@ TEST_CASE("the storage of a member counts padding, granules and what is kept", "
 TEST_CASE("an ensemble's budget has codes once per member, granules and kept tensors once", "[ensemble]") {
   const auto storage = storage_of(quantizer<symmetric_int<5>>{});
   for (const std::size_t members : {0U, 1U, 8U, 100U}) {
-    const pluria::ensemble_budget budget = packed_budget(storage, members);
+    const pluria::ensemble_budget budget = storage_budget(storage, storage_form::packed, members);
     const std::size_t bits = members * 5 * padded + 32 * 9;
     CHECK(budget.members == members);
     CHECK(budget.bits_per_weight == static_cast<double>(bits) / static_cast<double>(weights));
@@ -50,15 +51,49 @@ TEST_CASE("an ensemble's budget has codes once per member, granules and kept ten
   }
 }
 
+TEST_CASE("members over a shared floor take a bit each, fixed-point ones nothing", "[ensemble]") {
+  const auto storage = storage_of(quantizer<symmetric_int<4>>{});
+  CHECK(storage.padded_weights == padded);
+  for (const std::size_t members : {1U, 10U, 64U}) {
+    const std::size_t shared_bits = (4 + members) * padded + 32 * 9;
+    CHECK(storage_budget(storage, storage_form::shared_floor, members).total_bytes == shared_bits / 8 + kept);
+    CHECK(storage_budget(storage, storage_form::shared_floor, members).bits_per_weight ==
+          static_cast<double>(shared_bits) / static_cast<double>(weights));
+    CHECK(storage_budget(storage, storage_form::fixed_point, members).total_bytes == (8 * padded + 32 * 9) / 8 + kept);
+  }
+}
+
+TEST_CASE("the budget of a form is what its storage takes", "[ensemble]") {
+  const rounded_members members(support::make_checkpoint(),
+                                pluria::any_quantizer::with_products(quantizer<symmetric_int<4>>{}),
+                                pluria::bernoulli{});
+  for (const storage_form form : {storage_form::packed, storage_form::shared_floor, storage_form::fixed_point}) {
+    std::size_t bits = 0;
+    for (const char* name : {"a.weight", "b.weight", "c.weight"}) {
+      const auto stored = members.stored(name, form, 0, 10);
+      REQUIRE(stored.has_value());
+      bits += stored->code_bits() + stored->granule_bits();
+    }
+    CHECK(storage_budget(members.packed_storage(), form, 10).total_bytes == bits / 8 + kept);
+  }
+}
+
+TEST_CASE("activations are those of every member", "[ensemble]") {
+  CHECK(pluria::activation_bytes(10, 50, 128) == 10 * 50 * 128 * 4);
+}
+
 TEST_CASE("bits are rounded up to bytes", "[ensemble]") {
-  CHECK(packed_budget({.weights = 1, .code_bits = 1, .granule_bits = 0, .kept_bytes = 10}, 1).total_bytes == 11);
-  CHECK(packed_budget({.weights = 1, .code_bits = 4, .granule_bits = 0, .kept_bytes = 10}, 2).total_bytes == 11);
-  CHECK(packed_budget({.weights = 1, .code_bits = 3, .granule_bits = 0, .kept_bytes = 10}, 3).total_bytes == 12);
+  CHECK(storage_budget({.weights = 1, .code_bits = 1, .granule_bits = 0, .kept_bytes = 10}, storage_form::packed, 1)
+            .total_bytes == 11);
+  CHECK(storage_budget({.weights = 1, .code_bits = 4, .granule_bits = 0, .kept_bytes = 10}, storage_form::packed, 2)
+            .total_bytes == 11);
+  CHECK(storage_budget({.weights = 1, .code_bits = 3, .granule_bits = 0, .kept_bytes = 10}, storage_form::packed, 3)
+            .total_bytes == 12);
 }
 
 TEST_CASE("bits per weight of nothing are no number", "[ensemble]") {
   const rounded_members none(pluria::checkpoint{}, quantizer<symmetric_int<4>>{}, pluria::nearest{});
-  const pluria::ensemble_budget budget = packed_budget(none.packed_storage(), 8);
+  const pluria::ensemble_budget budget = storage_budget(none.packed_storage(), storage_form::packed, 8);
   CHECK(std::isnan(budget.bits_per_weight));
   CHECK(budget.total_bytes == 0);
 }

@@ -162,7 +162,8 @@ TEST_CASE("evaluate_vit reports every number of members, and its scores are thos
   CHECK(close(last["brier"], ensemble.brier()));
   CHECK(close(last["confidence_gap"], ensemble.confidence_gap()));
   CHECK(close(last["ece_se"], ensemble.ece_standard_error()));
-  CHECK(close(last["bits_per_weight"], packed_budget(members.packed_storage(), 4).bits_per_weight));
+  CHECK(close(last["bits_per_weight"],
+              storage_budget(members.packed_storage(), pluria::storage_form::packed, 4).bits_per_weight));
   const idx_array validation = load_idx(PLURIA_DATASET "/train-images-idx3-ubyte.gz");
   const idx_array validation_labels = load_idx(PLURIA_DATASET "/train-labels-idx1-ubyte.gz");
   const image_view validation_view = image_view{validation.values, 60000, 1, 28, 28}.part(55000, 100);
@@ -220,6 +221,48 @@ TEST_CASE("the ensemble errs less than rounding to nearest, and members differ m
   CHECK(read_text(folder / "plots/curves.dat").find("\n\n\n") != std::string::npos);
 }
 
+TEST_CASE("engines give the same members' scores, whatever they are stored in", "[examples]") {
+  const scratch folder;
+  const std::string arguments = "--limit 100 --bits 4 --members 4 --coupling lattice:4 ";
+  const nlohmann::json floats = evaluate_json(folder, arguments);
+  const auto scored = [&](const std::string& engine, const std::string& activations) {
+    const nlohmann::json report =
+        evaluate_json(folder, arguments + "--engine " + engine + " --activations " + activations);
+    REQUIRE(report["rows"].size() == 5);
+    for (const auto& row : report["rows"]) {
+      CHECK(row["engine"] == engine);
+      CHECK(row["activations"] == activations);
+      // Rounding to nearest has one member, packed.
+      CHECK(row["storage"] == (row["method"] == "rtn" || engine == "packed" ? "packed"
+                               : engine == "shared"                         ? "shared_floor"
+                                                                            : "fixed_point"));
+    }
+    CHECK(report["activation_bytes"].get<std::size_t>() > 4 * 50 * 64 * sizeof(float));
+    CHECK(report["resident_bytes"].get<std::size_t>() > report["rows"][4]["total_bytes"].get<std::size_t>());
+    return report;
+  };
+  const auto largest_difference = [](const nlohmann::json& a, const nlohmann::json& b) {
+    double largest = 0;
+    for (std::size_t row = 0; row < a["rows"].size(); ++row) {
+      largest = std::max(largest, std::abs(a["rows"][row]["nll"].get<double>() - b["rows"][row]["nll"].get<double>()));
+    }
+    return largest;
+  };
+  // The same weights, summed in another order: float logits of magnitude 10 differ by some 1e-6.
+  const nlohmann::json packed = scored("packed", "float32");
+  CHECK(largest_difference(packed, floats) < 2e-5);
+  CHECK(largest_difference(scored("shared", "float32"), packed) == 0);
+  const nlohmann::json int8 = scored("shared", "int8");
+  CHECK(largest_difference(scored("packed", "int8"), int8) == 0);
+  CHECK(largest_difference(int8, packed) > 0);
+  CHECK(largest_difference(int8, packed) < 0.01);
+  // Other members, of the same law.
+  const nlohmann::json fixed = scored("fixed", "float32");
+  CHECK(largest_difference(fixed, packed) > 1e-4);
+  CHECK(largest_difference(fixed, packed) < 0.2);
+  CHECK(fixed["rows"][4]["bits_per_weight"] == fixed["rows"][1]["bits_per_weight"]);
+}
+
 TEST_CASE("evaluate_vit writes nothing but its table into a pipe", "[examples]") {
   const program_result result = evaluate("--model " + model + test_set + " --limit 20 --bits 5 --members 1");
   CHECK(result.status == 0);
@@ -243,6 +286,11 @@ TEST_CASE("evaluate_vit refuses bad arguments with exit status 2 and what it exp
   check_refused(base + "--calibration-limit 5", {"--calibration-images"});
   check_refused(base + "--json /no/such/folder/report.json", {"/no/such/folder"});
   check_refused(base + "--logits " PLURIA_DATASET, {PLURIA_DATASET, "empty folder"});
+  check_refused(base + "--engine half", {"--engine", "float, packed, shared or fixed", "half"});
+  check_refused(base + "--activations int8", {"--activations", "int8 with --engine packed", "--engine float"});
+  check_refused(base + "--engine packed --activations int4", {"--activations", "float32", "int4"});
+  check_refused(base + "--engine shared --members 65", {"--engine shared", "1..64", "65"});
+  check_refused(base + "--engine fixed --coupling lattice:32", {"--engine fixed", "at most 16", "lattice:32"});
   check_refused(base + "--no-such-option", {"no-such-option"});
   check_refused("--model " + model +
                     " --images " PLURIA_DATASET "/t10k-images-idx3-ubyte.gz --labels " PLURIA_DATASET

@@ -4,6 +4,7 @@
 #include <support/batches.hpp>
 #include <support/catch.hpp>
 #include <support/integer_weights.hpp>
+#include <support/naive_fixed_point.hpp>
 #include <support/naive_packing.hpp>
 
 #include <array>
@@ -89,6 +90,86 @@ TEST_CASE("independent members and lattice blocks are packed by their own dither
       }
     }
   }
+}
+
+TEST_CASE("over a shared floor every block is floors, then a plane for each member", "[kernel]") {
+  const auto positions = made_positions();
+  constexpr std::size_t members = 5;
+  constexpr std::size_t words = 16 + 4 * members;
+  std::array<std::uint32_t, 128> floors{};
+  for (std::size_t e = 0; e < 128; ++e) {
+    floors[e] = static_cast<std::uint32_t>((positions[e] >> 16) + 7);
+  }
+  const std::vector<std::uint32_t> expected_floors = naive_block(4, floors);
+  const auto check = [&](const bernoulli& rounding, std::uint64_t first, auto make) {
+    // Block 3 of five; the others stay what they are.
+    std::vector<std::uint32_t> room(5 * words, 0xdeadbeefU);
+    const auto pack = make(pluria::detail::shared_floor_blocks{room.data(), members});
+    pack(split([&](std::size_t e) { return pack.position(ints::load_unaligned(&positions[e])); }, -7), 3);
+    std::vector<std::uint32_t> expected(3 * words, 0xdeadbeefU);
+    expected.insert(expected.end(), expected_floors.begin(), expected_floors.end());
+    for (std::size_t m = 0; m < members; ++m) {
+      std::array<std::uint32_t, 128> ups{};
+      for (std::uint32_t e = 0; e < 128; ++e) {
+        const auto dither = static_cast<std::int32_t>(rounding.dither(hash, 3, e, first + m));
+        ups[e] = static_cast<std::uint32_t>(((positions[e] + dither) >> 16) - (positions[e] >> 16));
+      }
+      const auto plane = naive_plane(ups);
+      expected.insert(expected.end(), plane.begin(), plane.end());
+    }
+    expected.resize(5 * words, 0xdeadbeefU);
+    return room == expected;
+  };
+  using out = pluria::detail::shared_floor_blocks;
+  CHECK(out{nullptr, members}.size() == members);
+  for (const std::uint64_t first : {std::uint64_t{0}, std::uint64_t{3}, std::uint64_t{254}}) {
+    CAPTURE(first);
+    const bernoulli alone{.seed = 9};
+    CHECK(check(alone, first, [&](out to) {
+      return pluria::detail::independent_packer<split, pluria::generator, out>{to, alone.bits(hash, first)};
+    }));
+    for (const std::uint32_t block : {4U, 256U}) {
+      const bernoulli coupled{.seed = 9, .coupling = lattice(block)};
+      CHECK(check(coupled, first, [&](out to) {
+        return pluria::detail::lattice_packer<split, pluria::generator, out>{to, coupled, coupled.bits(hash, first),
+                                                                             static_cast<std::uint32_t>(first % block)};
+      }));
+    }
+  }
+}
+
+template <int F>
+bool packs_positions() {
+  const auto positions = made_positions();
+  constexpr std::size_t words = 16 + 4 * F;
+  std::vector<std::uint32_t> room(4 * words, 0xdeadbeefU);
+  const pluria::detail::fixed_point_packer<split, F> pack{room.data()};
+  pack(split([&](std::size_t e) { return pack.position(ints::load_unaligned(&positions[e])); }, -7), 2);
+  std::array<std::uint32_t, 128> floors{};
+  std::array<std::uint32_t, 128> fractions{};
+  for (std::size_t e = 0; e < 128; ++e) {
+    const std::int32_t kept = naive_fixed_point(positions[e], F) + 7 * (1 << F);
+    floors[e] = static_cast<std::uint32_t>(kept >> F);
+    fractions[e] = static_cast<std::uint32_t>(kept) % (1U << F);
+  }
+  std::vector<std::uint32_t> expected(2 * words, 0xdeadbeefU);
+  const std::vector<std::uint32_t> high = naive_block(4, floors);
+  const std::vector<std::uint32_t> low = naive_block(F, fractions);
+  expected.insert(expected.end(), high.begin(), high.end());
+  expected.insert(expected.end(), low.begin(), low.end());
+  expected.resize(4 * words, 0xdeadbeefU);
+  return room == expected;
+}
+
+TEST_CASE("of positions that are kept, every block is floors, then fractions of F bits", "[kernel]") {
+  CHECK(packs_positions<1>());
+  CHECK(packs_positions<2>());
+  CHECK(packs_positions<3>());
+  CHECK(packs_positions<4>());
+  CHECK(packs_positions<5>());
+  CHECK(packs_positions<6>());
+  CHECK(packs_positions<7>());
+  CHECK(packs_positions<8>());
 }
 
 }  // namespace

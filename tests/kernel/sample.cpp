@@ -7,6 +7,8 @@
 #include <support/catch.hpp>
 #include <support/exhaustive.hpp>
 #include <support/integer_weights.hpp>
+#include <support/naive_fixed_point.hpp>
+#include <support/naive_packing.hpp>
 #include <support/tensors.hpp>
 
 #include <algorithm>
@@ -58,6 +60,79 @@ std::vector<shared_grid<Int>> grids_of(const tensor& weights) {
   return {grid_of<Int>(weights, pluria::per_tensor{}), grid_of<Int>(weights, pluria::per_channel{}),
           grid_of<Int>(weights, pluria::per_group(16)), grid_of<Int>(weights, pluria::per_group(48)),
           grid_of<Int>(weights, pluria::per_group(128))};
+}
+
+// How many blocks of members over a shared floor are not, word for word, what the same members packed each for
+// themselves say: the floor is `rounding`'s code where no member goes up.
+template <class Int>
+std::size_t wrong_shared_floors(const tensor& weights, const shared_grid<Int>& grid, const bernoulli& rounding,
+                                std::uint64_t first, std::size_t count) {
+  const auto shared = pluria::sample_shared_floor<Int>(weights, grid, rounding, first, count);
+  const auto alone = sample<Int>(weights, grid, rounding, first, count);
+  const std::vector<float> values = weights.to_floats();
+  const std::size_t columns = weights.columns();
+  std::size_t wrong = shared.members() == count && &shared.grid() == grid.get() ? 0U : 1U;
+  for (std::size_t row = 0; row < weights.rows(); ++row) {
+    for (std::size_t index = 0; index < shared.blocks_in_row(); ++index) {
+      std::array<std::int32_t, 128> floors{};
+      std::array<std::uint32_t, 128> stored{};
+      const std::size_t filled = std::min<std::size_t>(128, columns - 128 * index);
+      for (std::size_t e = 0; e < 128; ++e) {
+        const std::size_t column = 128 * index + e;
+        floors[e] = e < filled ? Int::position(values[row * columns + column], grid->at(row, column)) >> 16 : 0;
+        stored[e] = static_cast<std::uint32_t>(floors[e] - Int::min_code);
+      }
+      const std::vector<std::uint32_t> expected = support::naive_block(Int::bits, stored);
+      const auto found = shared.floors(row, index);
+      wrong += std::equal(found.begin(), found.end(), expected.begin(), expected.end()) ? 0U : 1U;
+      for (std::size_t m = 0; m < count; ++m) {
+        // Behind the row's end no bit is set.
+        std::array<std::uint32_t, 128> ups{};
+        for (std::size_t e = 0; e < filled; ++e) {
+          const std::int32_t code = alone[m].code(row, 128 * index + e);
+          ups[e] = static_cast<std::uint32_t>(code - floors[e]);
+          wrong += ups[e] <= 1 && shared.code(m, row, 128 * index + e) == code ? 0U : 1U;
+        }
+        const auto plane = support::naive_plane(ups);
+        const auto found_plane = shared.plane(row, index, m);
+        wrong += std::equal(plane.begin(), plane.end(), found_plane.begin(), found_plane.end()) ? 0U : 1U;
+      }
+    }
+  }
+  return wrong;
+}
+
+// How many words of a tensor's kept positions are not the definition's, F fractional bits; zeros behind the row's end.
+template <class Int, int F>
+std::size_t wrong_positions(const tensor& weights, const shared_grid<Int>& grid) {
+  const auto kept = pluria::sample_fixed_point<Int, F>(weights, grid);
+  const std::vector<float> values = weights.to_floats();
+  const std::size_t columns = weights.columns();
+  std::size_t wrong = 0;
+  for (std::size_t row = 0; row < weights.rows(); ++row) {
+    for (std::size_t index = 0; index < kept.blocks_in_row(); ++index) {
+      std::array<std::uint32_t, 128> floors{};
+      std::array<std::uint32_t, 128> fractions{};
+      for (std::size_t e = 0; e < 128; ++e) {
+        const std::size_t column = 128 * index + e;
+        std::int32_t code = 0;
+        if (column < columns) {
+          const std::int32_t position = Int::position(values[row * columns + column], grid->at(row, column));
+          code = support::naive_fixed_point(position, F);
+          wrong += kept.code(row, column) == code && pluria::fixed_point<F>::code(position) == code ? 0U : 1U;
+        }
+        floors[e] = static_cast<std::uint32_t>((code >> F) - Int::min_code);
+        fractions[e] = static_cast<std::uint32_t>(code) % (1U << F);
+      }
+      const std::vector<std::uint32_t> high = support::naive_block(Int::bits, floors);
+      const std::vector<std::uint32_t> low = support::naive_block(F, fractions);
+      const auto found_high = kept.floors(row, index);
+      const auto found_low = kept.fractions(row, index);
+      wrong += std::equal(high.begin(), high.end(), found_high.begin(), found_high.end()) ? 0U : 1U;
+      wrong += std::equal(low.begin(), low.end(), found_low.begin(), found_low.end()) ? 0U : 1U;
+    }
+  }
+  return wrong;
 }
 
 // How many codes of a member, padding included, differ from the scalar definition, are not the code below the weight or
@@ -445,6 +520,192 @@ TEST_CASE("a grid of another size, a member beyond the period and integers are r
   const tensor integers(name, dtype::i8, {4, 100}, *bytes, bytes, "vit.safetensors");
   CHECK(support::message_of<pluria::bad_input>([&] { sample<int4>(integers, grid, nearest{}, 0, 1); }) ==
         "vit.safetensors: tensor \"blocks.0.attn.qkv.weight\": expected dtype F32, F16 or BF16, found I8");
+}
+
+const pluria::tensor_shape odd_shapes[] = {{1, 1}, {3, 127}, {2, 128}, {3, 129}, {17, 5}, {1, 300}, {5, 1}, {300}};
+
+TEMPLATE_LIST_TEST_CASE("members over a shared floor are those that are packed each for themselves", "[kernel]",
+                        all_bits) {
+  for (const dtype type : weight_types) {
+    for (const pluria::tensor_shape& shape : odd_shapes) {
+      const tensor weights = made(shape, type);
+      for (const auto& grid :
+           {grid_of<TestType>(weights, pluria::per_tensor{}), grid_of<TestType>(weights),
+            grid_of<TestType>(weights, pluria::per_group(16)), grid_of<TestType>(weights, pluria::per_group(32)),
+            grid_of<TestType>(weights, pluria::per_group(48))}) {
+        std::size_t wrong = 0;
+        for (const coupling& coupled : couplings) {
+          const bernoulli rounding{.seed = 0x123456789abcdef0U, .coupling = coupled};
+          wrong += wrong_shared_floors<TestType>(weights, grid, rounding, coupled.block() * 3 - 2, 3);
+          wrong += wrong_shared_floors<TestType>(weights, grid, rounding, 5, 1);
+        }
+        CAPTURE(pluria::to_string(shape), static_cast<int>(type), grid->map.size());
+        CHECK(wrong == 0);
+      }
+    }
+  }
+  const tensor weights = made({3, 300});
+  for (const coupling& coupled : couplings) {
+    const bernoulli rounding{.seed = 8, .coupling = coupled};
+    CHECK(wrong_shared_floors<TestType>(weights, grid_of<TestType>(weights), rounding, 13, 10) == 0);
+    CHECK(wrong_shared_floors<TestType>(weights, grid_of<TestType>(weights), rounding, 251, 64) == 0);
+  }
+}
+
+TEST_CASE("any number of threads gives the same words, over a shared floor and as positions", "[kernel]") {
+  using int5 = symmetric_int<5>;
+  for (const pluria::tensor_shape& shape : {pluria::tensor_shape{200, 300}, {5000, 3}, {1, 70000}}) {
+    const tensor weights = made(shape, dtype::bf16);
+    const auto grid = grid_of<int5>(weights);
+    for (const coupling& coupled : {pluria::independent, lattice(8)}) {
+      const bernoulli rounding{.seed = 7, .coupling = coupled};
+      const auto expected = pluria::sample_shared_floor<int5>(weights, grid, rounding, 3, 10, 1);
+      for (const int threads : {0, 2, 3}) {
+        CHECK(pluria::sample_shared_floor<int5>(weights, grid, rounding, 3, 10, threads) == expected);
+      }
+    }
+    const auto positions = pluria::sample_fixed_point<int5>(weights, grid, 1);
+    for (const int threads : {0, 2, 3}) {
+      CHECK(pluria::sample_fixed_point<int5>(weights, grid, threads) == positions);
+    }
+  }
+}
+
+TEMPLATE_LIST_TEST_CASE("members that are sampled later are appended to those that there are", "[kernel]", all_bits) {
+  using form = pluria::shared_floor_tensor<TestType>;
+  const tensor weights = made({3, 300});
+  const auto grid = grid_of<TestType>(weights);
+  for (const coupling& coupled : couplings) {
+    const bernoulli rounding{.seed = 31, .coupling = coupled};
+    const auto of = [&](std::uint64_t first, std::size_t count) {
+      return pluria::sample_shared_floor<TestType>(weights, grid, rounding, first, count);
+    };
+    CHECK(form::joined(of(2, 3), of(5, 8)) == of(2, 11));
+    CHECK(form::joined(of(0, 1), of(1, 63)) == of(0, 64));
+    CHECK(form::joined(form::joined(of(250, 4), of(254, 4)), of(258, 4)) == of(250, 12));
+  }
+  // The same grid with other weights: other floors.
+  const tensor other = make_tensor(dtype::f32, name, {3, 300}, support::integer_weights(900, 0.5F, 77));
+  CHECK_THROWS_AS(form::joined(pluria::sample_shared_floor<TestType>(weights, grid, bernoulli{}, 0, 2),
+                               pluria::sample_shared_floor<TestType>(other, grid, bernoulli{}, 2, 2)),
+                  pluria::precondition_error);
+}
+
+TEMPLATE_LIST_TEST_CASE("positions are kept to four bits unless another number is asked for", "[kernel]", all_bits) {
+  for (const pluria::tensor_shape& shape : odd_shapes) {
+    for (const dtype type : weight_types) {
+      const tensor weights = made(shape, type);
+      for (const auto& grid : grids_of<TestType>(weights)) {
+        CAPTURE(pluria::to_string(shape), static_cast<int>(type), grid->map.size());
+        CHECK(wrong_positions<TestType, 4>(weights, grid) == 0);
+      }
+    }
+  }
+}
+
+// A tensor whose positions on INT-8's grid of scale 1 / 512 are all fractions of 16 bits, between codes that change.
+tensor all_fractions() {
+  std::vector<float> values(65536);
+  for (std::size_t fraction = 0; fraction < values.size(); ++fraction) {
+    const std::int32_t below = static_cast<std::int32_t>(fraction % 7) - 4;
+    values[fraction] = (static_cast<float>(below) + static_cast<float>(fraction) / 65536.0F) / 512.0F;
+  }
+  return make_tensor(dtype::f32, name, {1, 65536}, values);
+}
+
+TEST_CASE("every fraction is rounded to F bits, half to even, as the definition says", "[kernel]") {
+  using int8 = symmetric_int<8>;
+  const tensor weights = all_fractions();
+  const auto grid = std::make_shared<const pluria::tensor_grid<int8>>(pluria::per_tensor{}.map(1, 65536),
+                                                                      std::vector<int8::granule>{{1.0F / 512.0F}});
+  const std::vector<float> values = weights.to_floats();
+  std::size_t missed = 0;
+  for (std::size_t fraction = 0; fraction < values.size(); ++fraction) {
+    missed +=
+        (static_cast<std::uint32_t>(int8::position(values[fraction], grid->at(0, fraction))) & 0xffffU) == fraction
+            ? 0U
+            : 1U;
+  }
+  REQUIRE(missed == 0);
+  std::array<std::size_t, 8> wrong{};
+  pluria::lanes::unrolled<8>(
+      [&](auto f) { wrong[f] = wrong_positions<int8, static_cast<int>(decltype(f)::value) + 1>(weights, grid); });
+  CHECK(wrong == std::array<std::size_t, 8>{});
+}
+
+TEST_CASE("tensors without elements give shared floors and positions without words", "[kernel]") {
+  using int5 = symmetric_int<5>;
+  for (const pluria::tensor_shape& shape : {pluria::tensor_shape{0}, {0, 300}, {3, 0}, {0, 0}}) {
+    const tensor weights = made(shape);
+    for (const auto& grid : grids_of<int5>(weights)) {
+      const auto shared = pluria::sample_shared_floor<int5>(weights, grid, bernoulli{}, 0, 2);
+      CHECK(shared.words().empty());
+      CHECK(shared.rows() == weights.rows());
+      CHECK(pluria::sample_fixed_point<int5>(weights, grid).words().empty());
+    }
+  }
+}
+
+TEST_CASE("batches of every width give the same floors, planes and positions", "[kernel]") {
+  using int7 = symmetric_int<7>;
+  const tensor weights = made({3, 300});
+  const auto grid = grid_of<int7>(weights);
+  const auto check = [&](auto arch) {
+    using Arch = decltype(arch);
+    if constexpr (Arch::supported()) {
+      CAPTURE(Arch::name());
+      CHECK(pluria::sample_fixed_point<int7, 3, Arch>(weights, grid) ==
+            pluria::sample_fixed_point<int7, 3>(weights, grid));
+      for (const coupling& coupled : couplings) {
+        const bernoulli rounding{.seed = 11, .coupling = coupled};
+        CHECK(pluria::sample_shared_floor<int7, pluria::generator, Arch>(weights, grid, rounding, 6, 10) ==
+              pluria::sample_shared_floor<int7>(weights, grid, rounding, 6, 10));
+      }
+    }
+  };
+  check(xsimd::sse2{});
+  check(xsimd::sse4_2{});
+  check(xsimd::avx2{});
+}
+
+TEST_CASE("shared floors and positions refuse what cannot be sampled", "[kernel]") {
+  using int4 = symmetric_int<4>;
+  const tensor weights = made({4, 100});
+  const auto grid = grid_of<int4>(weights);
+  const auto shared = [&](const tensor& of, const shared_grid<int4>& on, const coupling& coupled, std::uint64_t first,
+                          std::size_t count, int threads = 1) {
+    return support::message_of<pluria::precondition_error>(
+        [&] { pluria::sample_shared_floor<int4>(of, on, bernoulli{.coupling = coupled}, first, count, threads); });
+  };
+  CHECK(shared(weights, grid, pluria::independent, 0, 64) == "no error");
+  CHECK(shared(weights, grid, pluria::independent, 0, 0) == "shared_floor_tensor: 1 to 64 members");
+  CHECK(shared(weights, grid, pluria::independent, 0, 65) == "shared_floor_tensor: 1 to 64 members");
+  CHECK(shared(weights, nullptr, pluria::independent, 0, 1) == "shared_floor_tensor: a grid is needed");
+  const std::string size = "sample: the grid must have the tensor's rows and columns";
+  CHECK(shared(made({5, 100}), grid, pluria::independent, 0, 1) == size);
+  CHECK(shared(made({4, 101}), grid, lattice(8), 0, 1) == size);
+  CHECK(shared(weights, grid, pluria::independent, 0, 1, -1) == "the number of threads must not be negative");
+  const std::uint64_t period = std::uint64_t{1} << 32;
+  const std::string beyond = "the number of a member, or of its block, must be below 2^32";
+  CHECK(shared(weights, grid, pluria::independent, period - 1, 1) == "no error");
+  CHECK(shared(weights, grid, pluria::independent, period - 1, 2) == beyond);
+  CHECK(shared(weights, grid, lattice(8), 8 * period - 1, 1) == "no error");
+  CHECK(shared(weights, grid, lattice(8), 8 * period - 1, 2) == beyond);
+
+  const auto positions = [&](const tensor& of, const shared_grid<int4>& on) {
+    return support::message_of<pluria::precondition_error>([&] { pluria::sample_fixed_point<int4>(of, on); });
+  };
+  CHECK(positions(weights, nullptr) == "fixed_point_tensor: a grid is needed");
+  CHECK(positions(made({5, 100}), grid) == size);
+  CHECK(positions(made({4, 101}), grid) == size);
+
+  const auto bytes = std::make_shared<const std::vector<std::byte>>(400);
+  const tensor integers(name, dtype::i8, {4, 100}, *bytes, bytes, "vit.safetensors");
+  const std::string type =
+      "vit.safetensors: tensor \"blocks.0.attn.qkv.weight\": expected dtype F32, F16 or BF16, found I8";
+  CHECK(support::message_of<pluria::bad_input>(
+            [&] { pluria::sample_shared_floor<int4>(integers, grid, bernoulli{}, 0, 1); }) == type);
+  CHECK(support::message_of<pluria::bad_input>([&] { pluria::sample_fixed_point<int4>(integers, grid); }) == type);
 }
 
 }  // namespace

@@ -39,10 +39,9 @@ split_of<Bits> split(const std::array<std::int32_t, 128>& positions) {
   return split_of<Bits>([&](std::size_t e) { return ints::load_unaligned(&positions[e]); }, -((1 << (Bits - 1)) - 1));
 }
 
-// Packs dithers, one for each element, and compares with (position + dither) >> 16, packed bit by bit.
+// 65535 - dither, one for each element, in the form in which members are packed.
 template <int Bits>
-std::size_t wrong_words(const std::array<std::int32_t, 128>& positions, const std::array<std::uint32_t, 128>& dithers,
-                        bool past_cache) {
+typename split_of<Bits>::bounds bounds_of(const std::array<std::uint32_t, 128>& dithers) {
   using block = split_of<Bits>;
   typename block::bounds below;
   block::for_each_batch([&](auto slice, auto q) {
@@ -54,8 +53,15 @@ std::size_t wrong_words(const std::array<std::int32_t, 128>& positions, const st
     }
     below[slice][q] = pluria::lanes::ordered(xsimd::batch<std::uint16_t>::load_unaligned(halves.data()));
   });
+  return below;
+}
+
+// Packs dithers, one for each element, and compares with (position + dither) >> 16, packed bit by bit.
+template <int Bits>
+std::size_t wrong_words(const std::array<std::int32_t, 128>& positions, const std::array<std::uint32_t, 128>& dithers,
+                        bool past_cache) {
   alignas(64) std::array<std::uint32_t, 4 * Bits> found{};
-  split<Bits>(positions).pack(below, found.data(), past_cache);
+  split<Bits>(positions).pack(bounds_of<Bits>(dithers), found.data(), past_cache);
   pluria::lanes::fence_past_cache();
 
   std::array<std::uint32_t, 128> stored{};
@@ -69,6 +75,38 @@ std::size_t wrong_words(const std::array<std::int32_t, 128>& positions, const st
     wrong += found[word] == expected[word] ? 0U : 1U;
   }
   return wrong;
+}
+
+// The plane of the same member, one bit at a time: set where (position + dither) >> 16 is above the floor.
+template <int Bits>
+bool has_its_plane(const std::array<std::int32_t, 128>& positions, const std::array<std::uint32_t, 128>& dithers) {
+  std::array<std::uint32_t, 128> ups{};
+  for (std::size_t e = 0; e < 128; ++e) {
+    ups[e] = static_cast<std::uint32_t>(((positions[e] + static_cast<std::int32_t>(dithers[e])) >> 16) -
+                                        (positions[e] >> 16));
+  }
+  // At a multiple of 4 bytes only, and nothing but four words.
+  std::array<std::uint32_t, 6> found{};
+  found.fill(0xdeadbeefU);
+  split<Bits>(positions).pack_plane(bounds_of<Bits>(dithers), &found[1]);
+  const auto plane = naive_plane(ups);
+  return found == std::array<std::uint32_t, 6>{0xdeadbeefU, plane[0], plane[1], plane[2], plane[3], 0xdeadbeefU};
+}
+
+// Whether the upper F bits of the fractions are packed as codes of F bits.
+template <int Bits, int F>
+bool packs_fractions(const std::array<std::int32_t, 128>& positions) {
+  std::array<std::uint32_t, 128> stored{};
+  for (std::size_t e = 0; e < 128; ++e) {
+    stored[e] = (static_cast<std::uint32_t>(positions[e]) & 0xffffU) >> (16 - F);
+  }
+  std::array<std::uint32_t, 4 * F + 2> found{};
+  found.fill(0xdeadbeefU);
+  split<Bits>(positions).template pack_fractions<F>(&found[1]);
+  std::vector<std::uint32_t> expected = naive_block(F, stored);
+  expected.insert(expected.begin(), 0xdeadbeefU);
+  expected.push_back(0xdeadbeefU);
+  return std::vector<std::uint32_t>(found.begin(), found.end()) == expected;
 }
 
 template <int Bits>
@@ -85,6 +123,11 @@ void check_width() {
     CAPTURE(Bits, seed);
     CHECK(wrong_words<Bits>(positions, dithers, false) == 0);
     CHECK(wrong_words<Bits>(positions, dithers, true) == 0);
+    CHECK(has_its_plane<Bits>(positions, dithers));
+    pluria::lanes::unrolled<8>([&](auto f) {
+      constexpr int fraction_bits = static_cast<int>(decltype(f)::value) + 1;
+      CHECK(packs_fractions<Bits, fraction_bits>(positions));
+    });
   }
 
   const auto positions = made_positions<Bits>(3);
@@ -98,7 +141,7 @@ void check_width() {
   CHECK(std::vector<std::uint32_t>(floors.begin(), floors.end()) == expected);
 }
 
-TEST_CASE("a split block packs (position + dither) >> 16, at every width and at the edges of fractions", "[kernel]") {
+TEST_CASE("a split block packs (position + dither) >> 16, its plane and its fractions, at every width", "[kernel]") {
   check_width<2>();
   check_width<3>();
   check_width<4>();

@@ -2,6 +2,7 @@
 #pragma once
 // The packed layout once more, one bit at a time, out of its description.
 
+#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <span>
@@ -28,6 +29,31 @@ inline std::vector<std::uint32_t> naive_block(std::size_t bits, std::span<const 
     }
   }
   return block;
+}
+
+/// Where kernels meet element 32 i + 16 h + 4 a + c of a block.
+constexpr std::size_t naive_place(std::size_t element) noexcept {
+  for (std::size_t i = 0; i < 4; ++i) {
+    for (std::size_t h = 0; h < 2; ++h) {
+      for (std::size_t a = 0; a < 4; ++a) {
+        for (std::size_t c = 0; c < 4; ++c) {
+          if (element == 32 * i + 16 * h + 4 * a + c) {
+            return 64 * h + 16 * a + 4 * i + c;
+          }
+        }
+      }
+    }
+  }
+  return 128;
+}
+
+/// The 4 words of a plane: the bits of 128 elements, each at its naive_place.
+inline std::array<std::uint32_t, 4> naive_plane(std::span<const std::uint32_t, 128> ups) {
+  std::array<std::uint32_t, 4> plane{};
+  for (std::size_t e = 0; e < 128; ++e) {
+    plane[naive_place(e) / 32] |= ups[e] << naive_place(e) % 32;
+  }
+  return plane;
 }
 
 }  // namespace support

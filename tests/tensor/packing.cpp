@@ -100,4 +100,22 @@ TEMPLATE_LIST_TEST_CASE("blocks of mixed values come back at every length of the
   CHECK(wrong == 0);
 }
 
+TEST_CASE("kernels meet every element of a block once, four neighbours side by side", "[tensor]") {
+  std::array<std::size_t, block_size> met{};
+  std::size_t wrong = 0;
+  for (std::size_t e = 0; e < block_size; ++e) {
+    const std::size_t place = pluria::kernel_place(e);
+    REQUIRE(place < block_size);
+    ++met[place];
+    wrong += place == support::naive_place(e) ? 0U : 1U;
+    // Four neighbours stay a word, and every word of a half is of a run of 16 of its own.
+    wrong += place == pluria::kernel_place(e / 4 * 4) + e % 4 ? 0U : 1U;
+    wrong += e / 16 == 2 * (place / 4 % 4) + place / 64 ? 0U : 1U;
+  }
+  CHECK(wrong == 0);
+  CHECK(std::count(met.begin(), met.end(), std::size_t{1}) == 128);
+  static_assert(pluria::kernel_place(0) == 0 && pluria::kernel_place(4) == 16 && pluria::kernel_place(16) == 64 &&
+                pluria::kernel_place(32) == 4 && pluria::kernel_place(127) == 127);
+}
+
 }  // namespace

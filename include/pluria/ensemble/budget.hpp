@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: MIT
 #pragma once
-// What an ensemble of rounded members takes: bits per rounded weight and bytes in all, granules and padding included.
-// Granules, and the tensors that are not rounded, are stored once and shared by all members.
+// What an ensemble of rounded members takes: bits per rounded weight and bytes in all, granules and padding included,
+// and the activations of its members. Granules, and the tensors that are not rounded, are stored once and shared by all
+// members.
 
+#include <pluria/kernel/any_members.hpp>
 #include <pluria/member/rounded.hpp>
 
 #include <cstddef>
@@ -15,11 +17,25 @@ struct ensemble_budget {
   std::size_t total_bytes = 0;   ///< kept tensors included
 };
 
-/// Members stored as one packed_tensor each: S * b bits per weight, plus padding and granules.
-inline ensemble_budget packed_budget(const rounded_members::storage& storage, std::size_t members) {
-  const std::size_t bits = members * storage.code_bits + storage.granule_bits;
+/// `members` members in a form of storage: codes of b * S, b + S or b + 4 bits per weight, S the members, plus padding
+/// and granules.
+inline ensemble_budget storage_budget(const rounded_members::storage& storage, storage_form form, std::size_t members) {
+  const std::size_t bit = storage.padded_weights;  // one bit for every weight
+  std::size_t codes = members * storage.code_bits;
+  if (form == storage_form::shared_floor) {
+    codes = storage.code_bits + members * bit;
+  } else if (form == storage_form::fixed_point) {
+    codes = storage.code_bits + 4 * bit;
+  }
+  const std::size_t bits = codes + storage.granule_bits;
   return {members, static_cast<double>(bits) / static_cast<double>(storage.weights),
           (bits + 7) / 8 + storage.kept_bytes};
+}
+
+/// Bytes of the float activations of `members` members that go through a layer together: `tokens` rows of `width` each.
+/// Members share weights, not activations: S members have S times those of one model.
+constexpr std::size_t activation_bytes(std::size_t members, std::size_t tokens, std::size_t width) noexcept {
+  return members * tokens * width * sizeof(float);
 }
 
 }  // namespace pluria

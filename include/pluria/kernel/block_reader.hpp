@@ -25,7 +25,7 @@ namespace pluria::detail {
 // every 4 KiB page: too little where a block takes 25 ns and memory 100. From DRAM one INT-4 member takes, in units of
 // the time of four places with requests: one place without 1.7, with requests into the first-level cache 1.3 (they
 // occupy its few fill buffers), into the second 1.2; four places without requests 1.4.
-inline constexpr std::size_t places = 4;
+inline constexpr std::size_t reading_places = 4;
 inline constexpr std::ptrdiff_t prefetch_bytes = 4096;
 
 // Reads the blocks of a tensor, puts them on the grid and gives them to the packer.
@@ -105,7 +105,7 @@ class block_reader {
     };
     const std::size_t size = size_of(type_);
     const std::byte* last = bytes_.data() + bytes_.size() - block_size * size;
-    std::array<place, places> at;
+    std::array<place, reading_places> at;
     for (std::size_t i = 0; i < runs.size(); ++i) {
       at[i] = {bytes_.data() + (runs[i].row * columns_ + runs[i].column) * size, &grid_.at(runs[i].row, runs[i].column),
                runs[i].number};

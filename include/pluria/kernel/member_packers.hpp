@@ -2,12 +2,14 @@
 #pragma once
 // What the rounding methods do with a split block: round to nearest stores its floors, Bernoulli rounding makes every
 // member's dithers from its random bits and packs it. A packer is given block after block, in any order, and writes all
-// members of a pass; where a block's bits come from is random/address.hpp's matter.
+// members of a pass, to where and in which form its `out` says: packed codes, or planes over a shared floor. Where a
+// block's bits come from is random/address.hpp's matter.
 
 #include <pluria/core/lanes.hpp>
 #include <pluria/kernel/split_block.hpp>
 #include <pluria/random/address.hpp>
 #include <pluria/rounding/bernoulli.hpp>
+#include <pluria/rounding/fixed_point.hpp>
 #include <pluria/rounding/nearest.hpp>
 #include <pluria/tensor/packing.hpp>
 
@@ -23,16 +25,46 @@ namespace pluria::detail {
 // the caches, if blocks are whole lines: 4 and 8 bits.
 inline constexpr std::size_t past_cache_bytes = std::size_t{1} << 22;
 
-// The members that one pass over the weights packs: for each, its first block.
-struct packed_blocks {
-  std::span<std::uint32_t* const> members;
-  bool past_cache = false;
-};
-
 template <int Bits>
 std::uint32_t* block_at(std::uint32_t* first, std::uint64_t number) noexcept {
   return first + number * packed_block<Bits>::words;
 }
+
+// The members that one pass over the weights packs, each for itself: the first block of each.
+struct packed_blocks {
+  std::span<std::uint32_t* const> members;
+  bool past_cache = false;
+
+  std::size_t size() const noexcept { return members.size(); }
+  template <class Split>
+  PLURIA_INLINE void begin(const Split&, std::uint64_t) const {}
+  template <class Split>
+  PLURIA_INLINE void write(const Split& block, const typename Split::bounds& below, std::size_t member,
+                           std::uint64_t number) const {
+    block.pack(below, block_at<Split::bits>(members[member], number), past_cache);
+  }
+};
+
+// The blocks of a shared_floor_tensor: floors, then a plane for each member.
+struct shared_floor_blocks {
+  std::uint32_t* first;
+  std::size_t members;
+
+  std::size_t size() const noexcept { return members; }
+  template <class Split>
+  PLURIA_INLINE std::uint32_t* at(std::uint64_t number) const {
+    return first + number * (packed_block<Split::bits>::words + 4 * members);
+  }
+  template <class Split>
+  PLURIA_INLINE void begin(const Split& block, std::uint64_t number) const {
+    block.pack_floors(at<Split>(number));
+  }
+  template <class Split>
+  PLURIA_INLINE void write(const Split& block, const typename Split::bounds& below, std::size_t member,
+                           std::uint64_t number) const {
+    block.pack_plane(below, at<Split>(number) + packed_block<Split::bits>::words + 4 * member);
+  }
+};
 
 // 16 outputs of the generator, slice after slice.
 template <class Split, class Generator>
@@ -72,9 +104,26 @@ struct nearest_packer {
   }
 };
 
-template <class Split, class Generator>
+// The blocks of a fixed_point_tensor: what is left of a position when only F bits of its fraction are kept.
+template <class Split, int F>
+struct fixed_point_packer {
+  std::uint32_t* first;
+
+  template <class Ints>
+  PLURIA_INLINE static Ints position(const Ints& position) {
+    return fixed_point<F>::raised(position);
+  }
+  PLURIA_INLINE void operator()(const Split& block, std::uint64_t number) const {
+    constexpr std::size_t floors = packed_block<Split::bits>::words;
+    std::uint32_t* place = first + number * (floors + packed_block<F>::words);
+    block.pack_floors(place);
+    block.template pack_fractions<F>(place + floors);
+  }
+};
+
+template <class Split, class Generator, class Out = packed_blocks>
 struct independent_packer {
-  packed_blocks out;
+  Out out;
   basic_stream<Generator> random;  // of the first member
 
   template <class Ints>
@@ -83,21 +132,22 @@ struct independent_packer {
   }
   PLURIA_INLINE void operator()(const Split& block, std::uint64_t number) const {
     auto own = random;
-    for (std::uint32_t* member : out.members) {
+    out.begin(block, number);
+    for (std::size_t m = 0; m < out.size(); ++m) {
       const auto bits = outputs_from<Split>(16 * number, own);
       typename Split::bounds below;
       Split::for_each_batch([&](auto slice, auto q) PLURIA_INLINE_LAMBDA {
         below[slice][q] = lanes::ordered(lanes::as<std::uint16_t>(bits[slice][q]));
       });
-      block.pack(below, block_at<Split::bits>(member, number), out.past_cache);
+      out.write(block, below, m, number);
       ++own.member;
     }
   }
 };
 
-template <class Split, class Generator>
+template <class Split, class Generator, class Out = packed_blocks>
 struct lattice_packer {
-  packed_blocks out;
+  Out out;
   basic_bernoulli<Generator> rounding;
   basic_stream<Generator> random;  // of the lattice block of the first member
   std::uint32_t place;             // of the first member in its lattice block
@@ -110,7 +160,8 @@ struct lattice_packer {
     using halves = typename Split::halves;
     auto own = random;
     std::uint32_t first_place = place;
-    for (std::size_t m = 0; m < out.members.size(); ++own.member, first_place = 0) {
+    out.begin(block, number);
+    for (std::size_t m = 0; m < out.size(); ++own.member, first_place = 0) {
       const auto low = outputs_from<Split>(32 * number, own);
       const auto high = outputs_from<Split>(32 * number + 16, own);
       // 65535 - dither of a member, and how much more the dither of the next one is.
@@ -122,9 +173,9 @@ struct lattice_packer {
                               steps[slice][q] * halves(static_cast<std::uint16_t>(first_place));
         below[slice][q] = lanes::ordered(~dither);
       });
-      const std::size_t end = std::min<std::size_t>(out.members.size(), m + rounding.coupling.block() - first_place);
+      const std::size_t end = std::min<std::size_t>(out.size(), m + rounding.coupling.block() - first_place);
       for (; m < end; ++m) {
-        block.pack(below, block_at<Split::bits>(out.members[m], number), out.past_cache);
+        out.write(block, below, m, number);
         Split::for_each_batch([&](auto slice, auto q)
                                   PLURIA_INLINE_LAMBDA { below[slice][q] = below[slice][q] - steps[slice][q]; });
       }

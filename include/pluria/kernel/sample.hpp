@@ -4,7 +4,8 @@
 // number of members: a 128-element block is read (block_reader.hpp), split into floors and fractions once
 // (split_block.hpp) and stays in registers while every member compares its dithers with the fractions and adds the
 // outcome to the floors (member_packers.hpp). The scalar definition is `member_code`; the lanes compute the same
-// integers on every ISA (tests/kernel/sample.cpp, tests/golden).
+// integers on every ISA (tests/kernel/sample.cpp, tests/golden). Members are written as packed codes of their own, as
+// planes over a floor that they share, or not at all: as positions from which they are drawn later.
 
 #include <pluria/core/error.hpp>
 #include <pluria/core/lanes.hpp>
@@ -16,8 +17,10 @@
 #include <pluria/rounding/bernoulli.hpp>
 #include <pluria/rounding/nearest.hpp>
 #include <pluria/tensor/checkpoint.hpp>
+#include <pluria/tensor/fixed_point_tensor.hpp>
 #include <pluria/tensor/packed_tensor.hpp>
 #include <pluria/tensor/packing.hpp>
+#include <pluria/tensor/shared_floor_tensor.hpp>
 
 #include <algorithm>
 #include <array>
@@ -26,6 +29,7 @@
 #include <cstdint>
 #include <memory>
 #include <span>
+#include <utility>
 #include <vector>
 
 namespace pluria {
@@ -52,6 +56,49 @@ std::int32_t member_code(const basic_bernoulli<Generator>& rounding, std::int32_
   return basic_bernoulli<Generator>::code(position, static_cast<std::int32_t>(dither));
 }
 
+namespace detail {
+
+// Gives all blocks of a tensor, on its grid, to a packer.
+template <number_system N, class Arch, class Packer>
+void pack_blocks(const tensor& weights, const tensor_grid<N>& grid, int threads, const Packer& pack) {
+  weights.expect_weights();
+  require(grid.map.rows() == weights.rows() && grid.map.columns() == weights.columns(),
+          "sample: the grid must have the tensor's rows and columns");
+  using reader = block_reader<N, Arch>;
+  const reader read(weights, grid);
+  const std::uint64_t blocks = weights.rows() * blocks_per_row(weights.columns());
+  const auto per_thread = blocks / static_cast<std::size_t>(thread_count(threads)) + 1;
+  const std::uint64_t at_once = std::clamp<std::uint64_t>(per_thread, 64, 4096);
+  parallel_for<division::dealt>((blocks + at_once - 1) / at_once, threads, [&](std::size_t part) {
+    const std::uint64_t begin = part * at_once;
+    const std::uint64_t count = std::min(blocks - begin, at_once);
+    std::array<typename reader::run, reading_places> runs;
+    for (std::size_t place = 0; place < runs.size(); ++place) {
+      runs[place] = read.blocks(begin + count * place / runs.size(), begin + count * (place + 1) / runs.size());
+    }
+    read(std::span(runs), pack);
+    lanes::fence_past_cache();
+  });
+}
+
+// Members first, first + 1, ..., as many as `out` has room for, of Bernoulli rounding.
+template <number_system N, class Arch, class Generator, class Out>
+void pack_members(const tensor& weights, const tensor_grid<N>& grid, const basic_bernoulli<Generator>& rounding,
+                  std::uint64_t first, int threads, const Out& out) {
+  using split = typename block_reader<N, Arch>::split;
+  const std::uint64_t hash = name_hash(weights.name());
+  rounding.bits(hash, first + out.size() - 1);  // the last one's: refused here if it is beyond the period
+  const auto random = rounding.bits(hash, first);
+  if (rounding.coupling.is_independent()) {
+    pack_blocks<N, Arch>(weights, grid, threads, independent_packer<split, Generator, Out>{out, random});
+  } else {
+    const auto place = static_cast<std::uint32_t>(first % rounding.coupling.block());
+    pack_blocks<N, Arch>(weights, grid, threads, lattice_packer<split, Generator, Out>{out, rounding, random, place});
+  }
+}
+
+}  // namespace detail
+
 /// Fills `members` with members first, first + 1, ... of a tensor, in one pass over its weights; with `nearest` all are
 /// the same. The tensor's name and the number of a member decide its bits, nothing else does: not the other members,
 /// not the number of threads (0: all), not `Arch`, the xsimd architecture. Throws bad_input for tensors that are not
@@ -60,13 +107,10 @@ std::int32_t member_code(const basic_bernoulli<Generator>& rounding, std::int32_
 template <number_system N, rounding_method R, class Arch = xsimd::default_arch>
 void sample_into(std::span<packed_tensor<N>> members, const tensor& weights, const R& rounding, std::uint64_t first,
                  int threads = 1) {
-  weights.expect_weights();
   if (members.empty()) {
-    return;
+    return weights.expect_weights();
   }
   const tensor_grid<N>& grid = members.front().grid();
-  require(grid.map.rows() == weights.rows() && grid.map.columns() == weights.columns(),
-          "sample: the grid must have the tensor's rows and columns");
   std::vector<std::uint32_t*> places;
   for (packed_tensor<N>& member : members) {
     require(&member.grid() == &grid, "sample: the members must share one grid");
@@ -74,38 +118,11 @@ void sample_into(std::span<packed_tensor<N>> members, const tensor& weights, con
   }
   const detail::packed_blocks packed{places,
                                      members.size() * members.front().words().size_bytes() >= detail::past_cache_bytes};
-
-  using reader = detail::block_reader<N, Arch>;
-  const reader read(weights, grid);
-  const auto sample_with = [&](const auto& pack) {
-    const std::uint64_t blocks = weights.rows() * blocks_per_row(weights.columns());
-    const auto per_thread = blocks / static_cast<std::size_t>(thread_count(threads)) + 1;
-    const std::uint64_t at_once = std::clamp<std::uint64_t>(per_thread, 64, 4096);
-    parallel_for<division::dealt>((blocks + at_once - 1) / at_once, threads, [&](std::size_t part) {
-      const std::uint64_t begin = part * at_once;
-      const std::uint64_t count = std::min(blocks - begin, at_once);
-      std::array<typename reader::run, detail::places> runs;
-      for (std::size_t place = 0; place < runs.size(); ++place) {
-        runs[place] = read.blocks(begin + count * place / runs.size(), begin + count * (place + 1) / runs.size());
-      }
-      read(std::span(runs), pack);
-      lanes::fence_past_cache();
-    });
-  };
-  using split = typename reader::split;
   if constexpr (std::same_as<R, nearest>) {
-    sample_with(detail::nearest_packer<split>{packed});
+    using split = typename detail::block_reader<N, Arch>::split;
+    detail::pack_blocks<N, Arch>(weights, grid, threads, detail::nearest_packer<split>{packed});
   } else {
-    using generator_type = typename R::generator_type;
-    const std::uint64_t hash = name_hash(weights.name());
-    rounding.bits(hash, first + members.size() - 1);  // the last one's: refused here if it is beyond the period
-    const auto random = rounding.bits(hash, first);
-    if (rounding.coupling.is_independent()) {
-      sample_with(detail::independent_packer<split, generator_type>{packed, random});
-    } else {
-      const auto place = static_cast<std::uint32_t>(first % rounding.coupling.block());
-      sample_with(detail::lattice_packer<split, generator_type>{packed, rounding, random, place});
-    }
+    detail::pack_members<N, Arch>(weights, grid, rounding, first, threads, packed);
   }
 }
 
@@ -121,6 +138,28 @@ std::vector<packed_tensor<N>> sample(const tensor& weights, std::shared_ptr<cons
   }
   sample_into<N, R, Arch>(members, weights, rounding, first, threads);
   return members;
+}
+
+/// The same members over a shared floor: bit for bit those of `sample`. 1 to 64 of them, else precondition_error.
+template <number_system N, class Generator, class Arch = xsimd::default_arch>
+shared_floor_tensor<N> sample_shared_floor(const tensor& weights, std::shared_ptr<const tensor_grid<N>> grid,
+                                           const basic_bernoulli<Generator>& rounding, std::uint64_t first,
+                                           std::size_t count, int threads = 1) {
+  shared_floor_tensor<N> members(std::move(grid), count);
+  detail::pack_members<N, Arch>(weights, members.grid(), rounding, first, threads,
+                                detail::shared_floor_blocks{members.data(), count});
+  return members;
+}
+
+/// The positions of a tensor on a grid, kept to F fractional bits.
+template <number_system N, int F = 4, class Arch = xsimd::default_arch>
+fixed_point_tensor<N, F> sample_fixed_point(const tensor& weights, std::shared_ptr<const tensor_grid<N>> grid,
+                                            int threads = 1) {
+  fixed_point_tensor<N, F> positions(std::move(grid));
+  using split = typename detail::block_reader<N, Arch>::split;
+  detail::pack_blocks<N, Arch>(weights, positions.grid(), threads,
+                               detail::fixed_point_packer<split, F>{positions.data()});
+  return positions;
 }
 
 }  // namespace pluria

@@ -16,6 +16,7 @@
 // words, even and odd q, at bits 8 floor(q / 2): the 8-bit field. 3, 5, 6 and 7 bits are a form for every field of
 // theirs, and the added bit is carried from the lower to the higher one.
 
+#include <pluria/core/bytes.hpp>
 #include <pluria/core/lanes.hpp>
 #include <pluria/tensor/packing.hpp>
 
@@ -92,6 +93,33 @@ class split_block {
     cut(uncut, out);
   }
 
+  /// The plane of a member, of which `below` holds 65535 - dither, `ordered`: one bit for each element, set where the
+  /// member goes up, in kernel_place's order; 4 words.
+  PLURIA_INLINE void pack_plane(const bounds& below, std::uint32_t* out) const {
+    auto* bytes = reinterpret_cast<std::byte*>(out);
+    lanes::unrolled<slices>([&](auto slice) PLURIA_INLINE_LAMBDA {
+      halves ups(std::uint16_t{0});
+      lanes::unrolled<4>([&](auto q) PLURIA_INLINE_LAMBDA {
+        ups = lanes::add_where_greater(ups, fractions_[slice][q], below[slice][q], std::uint16_t{1U << (4 * q)});
+      });
+      const words nibbles = lanes::as<std::uint32_t>(ups);
+      const words ones(0x01010101U);
+      const words none(0U);
+      lanes::store_bits_where_above(lanes::transposed_quarters(nibbles & ones), none, bytes + width / 2 * slice);
+      lanes::store_bits_where_above(lanes::transposed_quarters((nibbles >> 4) & ones), none,
+                                    bytes + 8 + width / 2 * slice);
+    });
+  }
+
+  /// Packs the upper F bits of the fractions, as codes of F bits.
+  template <int F>
+  PLURIA_INLINE void pack_fractions(std::uint32_t* out) const {
+    split_block<F, Arch> block;
+    block.set_floors([&](auto slice, auto q)
+                         PLURIA_INLINE_LAMBDA { return lanes::ordered(fractions_[slice][q]) >> (16 - F); });
+    block.pack_floors(out);
+  }
+
   /// Packs the floors: a member that never goes up.
   PLURIA_INLINE void pack_floors(std::uint32_t* out) const {
     uncut_forms uncut;
@@ -103,7 +131,22 @@ class split_block {
   }
 
  private:
+  template <int, class>
+  friend class split_block;
   using packed = packed_block<Bits>;
+
+  split_block() = default;
+
+  // Codes from 0 up for elements 16 q + lane and 64 + 16 q + lane, no fractions.
+  template <class FloorsOf>
+  PLURIA_INLINE void set_floors(FloorsOf&& floors_of) {
+    lanes::unrolled<slices>([&](auto slice) PLURIA_INLINE_LAMBDA {
+      std::array<halves, forms> placed = zeros();
+      lanes::unrolled<4>([&](auto q) PLURIA_INLINE_LAMBDA { place<q>(floors_of(slice, q), 0, placed); });
+      lanes::unrolled<forms>(
+          [&](auto form) PLURIA_INLINE_LAMBDA { floors_[slice][form] = lanes::as<std::uint32_t>(placed[form]); });
+    });
+  }
   static constexpr std::size_t forms = Bits == 8 ? 2 : packed::field_count;
 
   // Forms of which fields are still to be cut, in memory.

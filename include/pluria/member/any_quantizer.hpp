@@ -4,6 +4,7 @@
 // its grid from which members are drawn. The type is erased per tensor, never per weight: the loops behind it are the
 // typed ones of kernel/.
 
+#include <pluria/kernel/any_members.hpp>
 #include <pluria/kernel/sample.hpp>
 #include <pluria/quantize/quantizer.hpp>
 #include <pluria/quantize/rule.hpp>
@@ -30,6 +31,10 @@ using any_rounding = std::variant<nearest, bernoulli>;
 struct gridded_tensor {
   /// Member k as a float32 tensor of grid values, with the tensor's name and shape.
   std::function<tensor(const any_rounding&, std::uint64_t k)> draw;
+  /// Members first, first + 1, ... in a form of storage, to be multiplied; errors as stored_members. Empty unless the
+  /// quantizer was made with_products.
+  std::function<any_members(const any_rounding&, storage_form, std::uint64_t first, std::size_t count, int threads)>
+      store;
   std::size_t code_bits = 0;     ///< of one member in packed form, padding included
   std::size_t granule_bits = 0;  ///< shared by all members
 };
@@ -45,6 +50,28 @@ class any_quantizer {
         bits_(N::bits),
         fit_([typed](const tensor& weights) { return on_grid<N, Arch>(weights, typed.fit(weights)); }) {}
 
+  /// One whose tensors can be stored and multiplied, too. Apart, because the products of a number system in all forms
+  /// of storage take a compiler some ten seconds, and members that run as checkpoints need none.
+  template <number_system N, granularity G, class Arch = xsimd::default_arch>
+  static any_quantizer with_products(quantizer<N, G> typed) {
+    any_quantizer made(typed);
+    made.fit_ = [typed](const tensor& weights) {
+      const auto grid = std::make_shared<const tensor_grid<N>>(typed.fit(weights));
+      gridded_tensor gridded = on_shared_grid<N, Arch>(weights, grid);
+      gridded.store = [weights, grid](const any_rounding& rounding, storage_form form, std::uint64_t first,
+                                      std::size_t count, int threads) {
+        return std::visit(
+            [&](const auto& method) {
+              return stored_members<N, std::decay_t<decltype(method)>, Arch>(weights, grid, method, form, first, count,
+                                                                             threads);
+            },
+            rounding);
+      };
+      return gridded;
+    };
+    return made;
+  }
+
   const std::string& system() const noexcept { return system_; }                 ///< "INT-5"
   const std::string& granularity_name() const noexcept { return granularity_; }  ///< "channel", "tensor", "group:32"
   int bits() const noexcept { return bits_; }
@@ -55,17 +82,25 @@ class any_quantizer {
  private:
   template <number_system N, class Arch>
   static gridded_tensor on_grid(const tensor& weights, tensor_grid<N> fitted) {
-    const auto grid = std::make_shared<const tensor_grid<N>>(std::move(fitted));
+    return on_shared_grid<N, Arch>(weights, std::make_shared<const tensor_grid<N>>(std::move(fitted)));
+  }
+
+  template <number_system N, class Arch>
+  static gridded_tensor on_shared_grid(const tensor& weights, std::shared_ptr<const tensor_grid<N>> grid) {
     const packed_tensor<N> form(grid);
-    return {[weights, grid](const any_rounding& rounding, std::uint64_t k) {
-              return std::visit(
-                  [&](const auto& method) {
-                    return decoded(
-                        weights, sample<N, std::decay_t<decltype(method)>, Arch>(weights, grid, method, k, 1).front());
-                  },
-                  rounding);
-            },
-            form.code_bits(), form.granule_bits()};
+    return {.draw =
+                [weights, grid](const any_rounding& rounding, std::uint64_t k) {
+                  return std::visit(
+                      [&](const auto& method) {
+                        return decoded(
+                            weights,
+                            sample<N, std::decay_t<decltype(method)>, Arch>(weights, grid, method, k, 1).front());
+                      },
+                      rounding);
+                },
+            .store = {},
+            .code_bits = form.code_bits(),
+            .granule_bits = form.granule_bits()};
   }
 
   template <number_system N>

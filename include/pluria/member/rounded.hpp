@@ -9,6 +9,7 @@
 #include <pluria/member/concept.hpp>
 #include <pluria/random/address.hpp>
 #include <pluria/tensor/checkpoint.hpp>
+#include <pluria/tensor/packing.hpp>
 
 #include <cstddef>
 #include <cstdint>
@@ -16,6 +17,7 @@
 #include <optional>
 #include <set>
 #include <string>
+#include <string_view>
 #include <tuple>
 #include <unordered_map>
 #include <utility>
@@ -64,6 +66,7 @@ class rounded_members {
       systems.insert(quantizer->system());
       granularities.insert(quantizer->granularity_name());
       storage_.weights += current.size();
+      storage_.padded_weights += current.rows() * blocks_per_row(current.columns()) * block_size;
       storage_.code_bits += grids_.back()->code_bits;
       storage_.granule_bits += grids_.back()->granule_bits;
     }
@@ -101,12 +104,27 @@ class rounded_members {
     return member;
   }
 
+  /// Members first, first + 1, ..., first + count - 1 of the tensor `name` in a form of storage, or nothing where the
+  /// rule keeps it. Throws bad_input when there is no such tensor; else as stored_members.
+  std::optional<any_members> stored(std::string_view name, storage_form form, std::uint64_t first,
+                                    std::size_t count) const {
+    const tensor& source = weights_[name];
+    const auto place = static_cast<std::size_t>(&source - weights_.tensors().data());
+    const std::optional<gridded_tensor>& grid = grids_[origins_[place]];
+    if (!grid) {
+      return std::nullopt;
+    }
+    require(static_cast<bool>(grid->store), "rounded_members: only tensors quantized with_products can be stored");
+    return grid->store(rounding_, form, first, count, threads_);
+  }
+
   /// What one member takes in packed form, and what all of them share.
   struct storage {
-    std::size_t weights = 0;       ///< rounded weights
-    std::size_t code_bits = 0;     ///< of one member, padding included
-    std::size_t granule_bits = 0;  ///< shared by all members
-    std::size_t kept_bytes = 0;    ///< tensors that are not rounded, shared by all members
+    std::size_t weights = 0;         ///< rounded weights
+    std::size_t padded_weights = 0;  ///< rounded weights and what fills their rows' last blocks
+    std::size_t code_bits = 0;       ///< of one member, padding included
+    std::size_t granule_bits = 0;    ///< shared by all members
+    std::size_t kept_bytes = 0;      ///< tensors that are not rounded, shared by all members
   };
   const storage& packed_storage() const noexcept { return storage_; }
 

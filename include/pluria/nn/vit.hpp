@@ -86,6 +86,10 @@ class vit {
     return 2.0 * static_cast<double>(multiply_adds);
   }
 
+  /// Floats that a token of one member takes while a batch goes through the layers: what is embedded, the residual
+  /// stream, normalized, queries, keys and values, attended, and the hidden layer.
+  std::size_t activation_width() const noexcept { return 7 * configuration_.width + configuration_.hidden; }
+
   /// Images that go through the layers together: as many as keep a layer's activations in the second-level cache.
   /// Depends on the network alone, so that results do not change with the number of threads.
   std::size_t batch() const {

@@ -39,6 +39,13 @@ concept number_system = std::regular<typename N::granule> &&(N::bits >= 1) && (N
   { N::decode(code, granule) } -> std::same_as<float>;
 };
 
+/// A number system whose values are multiples of its granule's scale, so that products can be summed in codes. Law:
+/// decode(code, g) == g.scale * code, rounded once.
+template <class N>
+concept scaled_system = number_system<N> && requires(const typename N::granule& granule) {
+  { granule.scale } -> std::convertible_to<float>;
+};
+
 /// The code whose value is nearest to zero (the lower one of two): what padding is filled with.
 template <number_system N>
 std::int32_t code_nearest_zero(const typename N::granule& granule) noexcept {

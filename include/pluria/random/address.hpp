@@ -17,6 +17,8 @@
 //   16 bits per decision   element e: output 16 * block + e % 16, word e / 16 % 4, low half if e < 64, else high
 //   32 bits per decision   element e: output 32 * block + 16 * (e / 64) + e % 16, word e / 16 % 4
 //
+//   8 bits per decision    rounding/fixed_point.hpp: two blocks of a row share 16 outputs
+//
 // A word of 16-bit decisions thus serves elements e and e + 64, which share a 32-bit word of a 4-bit field as well, in
 // the same halves: two decisions are made, and land in the packed code, without leaving their lane.
 //

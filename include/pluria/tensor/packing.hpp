@@ -100,4 +100,14 @@ requires(Bits >= 1 && Bits <= 8) struct packed_block {
   }
 };
 
+/// The order in which kernels meet the elements of a block (kernel/unpack.hpp), and in which storage made for them
+/// holds one bit each: the place 0..127 of element e = 32 i + 16 h + 4 a + c (h < 2; i, a, c < 4) is 64 h + 16 a + 4 i
+/// + c.
+//
+// Bytes of a word are multiplied and summed by one instruction, and words of a batch have a scale each: so a word holds
+// neighbours, which share a granule.
+constexpr std::size_t kernel_place(std::size_t element) noexcept {
+  return element / 16 % 2 * 64 + element / 4 % 4 * 16 + element / 32 * 4 + element % 4;
+}
+
 }  // namespace pluria

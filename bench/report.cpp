@@ -1,0 +1,70 @@
+// SPDX-License-Identifier: MIT
+// Out of what the benchmarks wrote (Google Benchmark's JSON): README's tables, a picture, and a line per target,
+// TARGET <name> <value> <bound> ok|short, where the bound is >=0.9 or <=2.
+//
+//   report sample|matvec|matmul FILE... [--picture folder]
+
+#include <CLI/CLI.hpp>
+#include <algorithm>
+#include <cstdio>
+#include <exception>
+#include <iostream>
+#include <string>
+#include <vector>
+
+#include "report_file.hpp"
+#include "report_products.hpp"
+#include "report_sample.hpp"
+
+namespace {
+
+using namespace bench;
+
+void print_targets(const report& from) {
+  for (const measurement& target : from.targets) {
+    const bool at_least = target.run.contains("at_least");
+    const double bound = target(at_least ? "at_least" : "at_most");
+    const double value = target("ratio");
+    const bool kept = at_least ? value >= bound : value <= bound;
+    std::string name = target.name + "/" + target.size;
+    std::replace(name.begin(), name.end(), ' ', '-');
+    std::printf("TARGET %s %.4g %s%g %s\n", name.c_str(), value, at_least ? ">=" : "<=", bound, kept ? "ok" : "short");
+  }
+}
+
+}  // namespace
+
+int main(int count, char** arguments) {
+  std::string kind;
+  std::vector<std::string> files;
+  std::string folder;
+  CLI::App app("The tables, the picture and the targets out of what the benchmarks wrote.\n");
+  app.add_option("kind", kind, "which benchmark: sample, matvec or matmul")
+      ->required()
+      ->check(CLI::IsMember({"sample", "matvec", "matmul"}));
+  app.add_option("files", files, "Google Benchmark's JSON")->required();
+  app.add_option("--picture", folder, "where sample.png goes; none: no picture");
+  CLI11_PARSE(app, count, arguments);
+  try {
+    report found;
+    for (const std::string& file : files) {
+      read_report(file, found);
+    }
+    if (kind == "sample") {
+      print_sample(found);
+      if (!folder.empty() && draw_sample(found, folder)) {
+        std::cout << "picture: " << folder << "/sample.png\n";
+      }
+    } else if (kind == "matvec") {
+      print_matvec(found);
+    } else {
+      print_matmul(found);
+    }
+    std::cout.flush();
+    print_targets(found);
+  } catch (const std::exception& error) {
+    std::cerr << "report: " << error.what() << '\n';
+    return 2;
+  }
+  return 0;
+}

@@ -1,0 +1,304 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+// Batches of 32-bit words seen as bytes, four to a word, the lowest first: what products of low-precision codes are
+// made of. xsimd has no word for any of it, so each is a named function with a portable twin (`_one_by_one`), which is
+// what it means and what runs where there is no instruction for it.
+
+#include <pluria/core/lanes.hpp>
+
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+
+namespace pluria::lanes {
+
+// A batch and its bytes in memory, for the portable twins.
+template <class Arch>
+struct stored_bytes {
+  alignas(64) std::uint8_t at[4 * words<Arch>::size];
+
+  explicit stored_bytes(const words<Arch>& lanes) noexcept {
+    lanes.store_aligned(reinterpret_cast<std::uint32_t*>(at));
+  }
+  words<Arch> load() const noexcept { return words<Arch>::load_aligned(reinterpret_cast<const std::uint32_t*>(at)); }
+};
+
+/// `Count` words from memory of any alignment, again and again until the batch is full; Count is a batch or a part of
+/// it.
+template <std::size_t Count, class Arch>
+words<Arch> repeated_one_by_one(const std::uint32_t* source) noexcept {
+  std::uint32_t values[words<Arch>::size];
+  for (std::size_t lane = 0; lane < words<Arch>::size; ++lane) {
+    values[lane] = source[lane % Count];
+  }
+  return words<Arch>::load_unaligned(values);
+}
+
+template <std::size_t Count, class Arch>
+PLURIA_INLINE words<Arch> repeated(const std::uint32_t* source) noexcept {
+  static_assert(words<Arch>::size % Count == 0 && Count >= 4);
+#if defined(__AVX512F__)
+  if constexpr (words<Arch>::size == 16 && Count == 8) {
+    return _mm512_broadcast_i64x4(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(source)));
+  }
+  if constexpr (words<Arch>::size == 16 && Count == 4) {
+    return _mm512_broadcast_i32x4(_mm_loadu_si128(reinterpret_cast<const __m128i*>(source)));
+  }
+#endif
+#if defined(__AVX2__)
+  if constexpr (words<Arch>::size == 8 && Count == 4) {
+    return _mm256_broadcastsi128_si256(_mm_loadu_si128(reinterpret_cast<const __m128i*>(source)));
+  }
+#endif
+  if constexpr (words<Arch>::size == Count) {
+    return words<Arch>::load_unaligned(source);
+  } else {
+    return repeated_one_by_one<Count, Arch>(source);
+  }
+}
+
+/// Every quarter of 16 bytes, a 4 x 4 matrix, transposed: byte 4 i + c becomes byte 4 c + i.
+template <class Arch>
+words<Arch> transposed_quarters_one_by_one(const words<Arch>& lanes) noexcept {
+  const stored_bytes<Arch> from(lanes);
+  stored_bytes<Arch> to(lanes);
+  for (std::size_t byte = 0; byte < sizeof(from.at); ++byte) {
+    to.at[byte / 16 * 16 + 4 * (byte % 4) + byte / 4 % 4] = from.at[byte];
+  }
+  return to.load();
+}
+
+template <class Arch>
+PLURIA_INLINE words<Arch> transposed_quarters(const words<Arch>& lanes) noexcept {
+#if defined(__AVX512BW__)
+  if constexpr (words<Arch>::size == 16) {
+    return _mm512_shuffle_epi8(lanes.data, _mm512_set4_epi32(0x0f0b0703, 0x0e0a0602, 0x0d090501, 0x0c080400));
+  }
+#endif
+#if defined(__AVX2__)
+  if constexpr (words<Arch>::size == 8) {
+    return _mm256_shuffle_epi8(lanes.data, _mm256_set_epi32(0x0f0b0703, 0x0e0a0602, 0x0d090501, 0x0c080400, 0x0f0b0703,
+                                                            0x0e0a0602, 0x0d090501, 0x0c080400));
+  }
+#endif
+#if defined(__SSSE3__)
+  if constexpr (words<Arch>::size == 4) {
+    return _mm_shuffle_epi8(lanes.data, _mm_set_epi32(0x0f0b0703, 0x0e0a0602, 0x0d090501, 0x0c080400));
+  }
+#endif
+  return transposed_quarters_one_by_one(lanes);
+}
+
+/// One bit for every byte of a batch, in the order of the bytes, lowest bit first: set where `a` is above `b`,
+/// unsigned. Writes words<Arch>::size / 2 bytes to `bits`, of any alignment.
+template <class Arch>
+void store_bits_where_above_one_by_one(const words<Arch>& a, const words<Arch>& b, void* bits) noexcept {
+  const stored_bytes<Arch> left(a);
+  const stored_bytes<Arch> right(b);
+  auto* out = static_cast<std::uint8_t*>(bits);
+  for (std::size_t byte = 0; byte < sizeof(left.at); byte += 8) {
+    std::uint32_t eight = 0;
+    for (std::size_t bit = 0; bit < 8; ++bit) {
+      eight |= (left.at[byte + bit] > right.at[byte + bit] ? 1U : 0U) << bit;
+    }
+    out[byte / 8] = static_cast<std::uint8_t>(eight);
+  }
+}
+
+template <class Arch>
+PLURIA_INLINE void store_bits_where_above(const words<Arch>& a, const words<Arch>& b, void* bits) noexcept {
+#if defined(__AVX512BW__)
+  if constexpr (words<Arch>::size == 16) {
+    const std::uint64_t above = _cvtmask64_u64(_mm512_cmpgt_epu8_mask(a.data, b.data));
+    std::memcpy(bits, &above, sizeof(above));
+    return;
+  }
+#endif
+#if defined(__AVX2__)
+  if constexpr (words<Arch>::size == 8) {
+    const auto above =
+        ~static_cast<std::uint32_t>(_mm256_movemask_epi8(_mm256_cmpeq_epi8(_mm256_max_epu8(a.data, b.data), b.data)));
+    std::memcpy(bits, &above, sizeof(above));
+    return;
+  }
+#endif
+#if defined(__SSE2__)
+  if constexpr (words<Arch>::size == 4) {
+    const auto above =
+        static_cast<std::uint16_t>(~_mm_movemask_epi8(_mm_cmpeq_epi8(_mm_max_epu8(a.data, b.data), b.data)));
+    std::memcpy(bits, &above, sizeof(above));
+    return;
+  }
+#endif
+  store_bits_where_above_one_by_one(a, b, bits);
+}
+
+/// The bytes of `lanes`, each plus one where its bit is set, in the order of store_bits_where_above; no byte is 255.
+/// Reads words<Arch>::size / 2 bytes at `bits`, of any alignment.
+template <class Arch>
+words<Arch> plus_bits_one_by_one(const words<Arch>& lanes, const void* bits) noexcept {
+  stored_bytes<Arch> bytes(lanes);
+  const auto* set = static_cast<const std::uint8_t*>(bits);
+  for (std::size_t byte = 0; byte < sizeof(bytes.at); ++byte) {
+    bytes.at[byte] = static_cast<std::uint8_t>(bytes.at[byte] + (set[byte / 8] >> byte % 8 & 1));
+  }
+  return bytes.load();
+}
+
+/// `lanes_plus_one` is what the name says, made once where many sets of bits follow: choosing between two registers is
+/// one operation with AVX-512, and needs no third.
+template <class Arch>
+PLURIA_INLINE words<Arch> plus_bits(const words<Arch>& lanes, [[maybe_unused]] const words<Arch>& lanes_plus_one,
+                                    const void* bits) noexcept {
+#if defined(__AVX512BW__)
+  if constexpr (words<Arch>::size == 16) {
+    std::uint64_t set;
+    std::memcpy(&set, bits, sizeof(set));
+    return _mm512_mask_blend_epi8(_cvtu64_mask64(set), lanes.data, lanes_plus_one.data);
+  }
+#endif
+#if defined(__AVX2__)
+  if constexpr (words<Arch>::size == 8) {
+    std::uint32_t set;
+    std::memcpy(&set, bits, sizeof(set));
+    const __m256i which = _mm256_set1_epi64x(static_cast<long long>(0x8040201008040201ULL));
+    const __m256i spread = _mm256_shuffle_epi8(
+        _mm256_set1_epi32(static_cast<int>(set)),
+        _mm256_set_epi32(0x03030303, 0x03030303, 0x02020202, 0x02020202, 0x01010101, 0x01010101, 0, 0));
+    return _mm256_sub_epi8(lanes.data, _mm256_cmpeq_epi8(_mm256_and_si256(spread, which), which));
+  }
+#endif
+#if defined(__SSSE3__)
+  if constexpr (words<Arch>::size == 4) {
+    std::uint16_t set;
+    std::memcpy(&set, bits, sizeof(set));
+    const __m128i which = _mm_set1_epi64x(static_cast<long long>(0x8040201008040201ULL));
+    const __m128i spread = _mm_shuffle_epi8(_mm_cvtsi32_si128(set), _mm_set_epi32(0x01010101, 0x01010101, 0, 0));
+    return _mm_sub_epi8(lanes.data, _mm_cmpeq_epi8(_mm_and_si128(spread, which), which));
+  }
+#endif
+  return plus_bits_one_by_one(lanes, bits);
+}
+
+/// sums + the products of each word's four bytes: those of `codes` without sign and below 2^Bits, those of `values`
+/// with sign and not -128. No intermediate overflows; the sum may not.
+template <int Bits, class Arch>
+ints<Arch> plus_dot_one_by_one(const ints<Arch>& sums, const words<Arch>& codes, const words<Arch>& values) noexcept {
+  const stored_bytes<Arch> left(codes);
+  const stored_bytes<Arch> right(values);
+  alignas(64) std::int32_t result[ints<Arch>::size];
+  sums.store_aligned(result);
+  for (std::size_t byte = 0; byte < sizeof(left.at); ++byte) {
+    result[byte / 4] += left.at[byte] * static_cast<std::int8_t>(right.at[byte]);
+  }
+  return ints<Arch>::load_aligned(result);
+}
+
+//
+// VNNI has one instruction for it. Before it, products are summed in pairs to 16 bits, which codes of 8 bits overflow:
+// those are widened first.
+template <int Bits, class Arch>
+PLURIA_INLINE ints<Arch> plus_dot(const ints<Arch>& sums, const words<Arch>& codes,
+                                  const words<Arch>& values) noexcept {
+  static_assert(Bits >= 1 && Bits <= 8);
+#if defined(__AVX512VNNI__)
+  if constexpr (ints<Arch>::size == 16) {
+    return _mm512_dpbusd_epi32(sums.data, codes.data, values.data);
+  }
+#elif defined(__AVX512BW__)
+  if constexpr (ints<Arch>::size == 16 && Bits < 8) {
+    return _mm512_add_epi32(sums.data,
+                            _mm512_madd_epi16(_mm512_maddubs_epi16(codes.data, values.data), _mm512_set1_epi16(1)));
+  }
+  if constexpr (ints<Arch>::size == 16 && Bits == 8) {
+    const __m512i low = _mm512_madd_epi16(_mm512_and_si512(codes.data, _mm512_set1_epi16(0xff)),
+                                          _mm512_srai_epi16(_mm512_slli_epi16(values.data, 8), 8));
+    const __m512i high = _mm512_madd_epi16(_mm512_srli_epi16(codes.data, 8), _mm512_srai_epi16(values.data, 8));
+    return _mm512_add_epi32(sums.data, _mm512_add_epi32(low, high));
+  }
+#endif
+#if defined(__AVX2__)
+  if constexpr (ints<Arch>::size == 8 && Bits < 8) {
+    return _mm256_add_epi32(sums.data,
+                            _mm256_madd_epi16(_mm256_maddubs_epi16(codes.data, values.data), _mm256_set1_epi16(1)));
+  }
+  if constexpr (ints<Arch>::size == 8 && Bits == 8) {
+    const __m256i low = _mm256_madd_epi16(_mm256_and_si256(codes.data, _mm256_set1_epi16(0xff)),
+                                          _mm256_srai_epi16(_mm256_slli_epi16(values.data, 8), 8));
+    const __m256i high = _mm256_madd_epi16(_mm256_srli_epi16(codes.data, 8), _mm256_srai_epi16(values.data, 8));
+    return _mm256_add_epi32(sums.data, _mm256_add_epi32(low, high));
+  }
+#endif
+#if defined(__SSSE3__)
+  if constexpr (ints<Arch>::size == 4 && Bits < 8) {
+    return _mm_add_epi32(sums.data, _mm_madd_epi16(_mm_maddubs_epi16(codes.data, values.data), _mm_set1_epi16(1)));
+  }
+  if constexpr (ints<Arch>::size == 4 && Bits == 8) {
+    const __m128i low = _mm_madd_epi16(_mm_and_si128(codes.data, _mm_set1_epi16(0xff)),
+                                       _mm_srai_epi16(_mm_slli_epi16(values.data, 8), 8));
+    const __m128i high = _mm_madd_epi16(_mm_srli_epi16(codes.data, 8), _mm_srai_epi16(values.data, 8));
+    return _mm_add_epi32(sums.data, _mm_add_epi32(low, high));
+  }
+#endif
+  return plus_dot_one_by_one<Bits>(sums, codes, values);
+}
+
+/// As many bytes as a batch has lanes, without sign, as floats.
+template <class Arch>
+floats<Arch> floats_from_bytes_one_by_one(const std::uint8_t* bytes) noexcept {
+  float values[floats<Arch>::size];
+  for (std::size_t lane = 0; lane < floats<Arch>::size; ++lane) {
+    values[lane] = static_cast<float>(bytes[lane]);
+  }
+  return floats<Arch>::load_unaligned(values);
+}
+
+template <class Arch>
+PLURIA_INLINE floats<Arch> floats_from_bytes(const std::uint8_t* bytes) noexcept {
+#if defined(__AVX512F__)
+  if constexpr (floats<Arch>::size == 16) {
+    return _mm512_cvtepi32_ps(_mm512_cvtepu8_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(bytes))));
+  }
+#endif
+#if defined(__AVX2__)
+  if constexpr (floats<Arch>::size == 8) {
+    return _mm256_cvtepi32_ps(_mm256_cvtepu8_epi32(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(bytes))));
+  }
+#endif
+#if defined(__SSE4_1__)
+  if constexpr (floats<Arch>::size == 4) {
+    std::int32_t four;
+    std::memcpy(&four, bytes, sizeof(four));
+    return _mm_cvtepi32_ps(_mm_cvtepu8_epi32(_mm_cvtsi32_si128(four)));
+  }
+#endif
+  return floats_from_bytes_one_by_one<Arch>(bytes);
+}
+
+/// Lane by lane `set` where the lane's bit is set, else `clear`: bits first, first + 1, ... of `bits`, the lowest bit
+/// of a byte first; `first` is a multiple of 4, and of 8 with 8 lanes and more.
+template <class Arch>
+PLURIA_INLINE floats<Arch> choose(const void* bits, std::size_t first, const floats<Arch>& set,
+                                  const floats<Arch>& clear) noexcept {
+  const auto* bytes = static_cast<const std::uint8_t*>(bits) + first / 8;
+#if defined(__AVX512F__)
+  if constexpr (floats<Arch>::size == 16) {
+    std::uint16_t sixteen;
+    std::memcpy(&sixteen, bytes, sizeof(sixteen));
+    return _mm512_mask_blend_ps(static_cast<__mmask16>(sixteen), clear.data, set.data);
+  }
+#endif
+  alignas(64) std::uint32_t which[floats<Arch>::size];
+  for (std::size_t lane = 0; lane < floats<Arch>::size; ++lane) {
+    which[lane] = 1U << lane;
+  }
+  std::uint32_t some = *bytes;
+  if constexpr (floats<Arch>::size > 8) {
+    some |= static_cast<std::uint32_t>(bytes[1]) << 8;
+  }
+  const auto lane_bits = words<Arch>::load_aligned(which);
+  const auto is_set = (words<Arch>(some >> first % 8) & lane_bits) == lane_bits;
+  return as<float>(xsimd::select(is_set, as<std::uint32_t>(set), as<std::uint32_t>(clear)));
+}
+
+}  // namespace pluria::lanes

@@ -1,0 +1,100 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+// The scales of a block of 128 columns in the order in which products meet its elements (kernel_place). Granules are
+// multiples of 16 columns, so that every run of 16 has one.
+
+#include <pluria/core/bytes.hpp>
+#include <pluria/core/lanes.hpp>
+#include <pluria/number/concept.hpp>
+#include <pluria/tensor/packing.hpp>
+#include <pluria/tensor/tensor_grid.hpp>
+
+#include <algorithm>
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <vector>
+
+namespace pluria::detail {
+
+// Whether all columns of a row share a granule.
+inline bool has_row_granules(const granule_map& map) {
+  return map.columns() == 0 || map.run_end(0) == map.columns();
+}
+
+// The scales of the eight runs of 16 columns of a block, spread over the batches of its two halves: run 2 i + half is
+// that of the places 4 i + c of every 16, and of the words 4 a + i. Behind the last column they do not matter, as the
+// inputs are 0 there.
+template <scaled_system N>
+class block_scales {
+ public:
+  explicit block_scales(const tensor_grid<N>& grid) : grid_(&grid) {
+    const granule_map& map = grid.map;
+    for (std::size_t column = 0; column < blocks_per_row(map.columns()) * block_size; column += 16) {
+      places_.push_back(static_cast<std::uint32_t>(map.index(0, std::min(column, map.columns() - 1))));
+    }
+    one_per_row_ = has_row_granules(map);
+    per_row_ = map.rows() < 2 || map.columns() == 0 ? 0 : map.index(1, 0);
+    // Groups of 32, the usual ones: four granules that are nothing but scales are the four scales of both halves.
+    whole_blocks_ = map.columns() >= 64 && map.run_end(0) == 32 && sizeof(typename N::granule) == sizeof(float)
+                        ? map.columns() / block_size
+                        : 0;
+  }
+
+  template <class Arch>
+  PLURIA_INLINE std::array<lanes::floats<Arch>, 2> by_words(std::size_t row, std::size_t index) const {
+    const typename N::granule* of_row = grid_->granules.data() + row * per_row_;
+    if (index < whole_blocks_) {
+      const auto scales = lanes::repeated<4, Arch>(reinterpret_cast<const std::uint32_t*>(of_row + 4 * index));
+      return {lanes::as<float>(scales), lanes::as<float>(scales)};
+    }
+    alignas(64) std::array<std::array<float, 4>, 2> runs;
+    read(of_row, index, runs);
+    const auto spread = [](const std::array<float, 4>& four) {
+      return lanes::as<float>(lanes::repeated<4, Arch>(reinterpret_cast<const std::uint32_t*>(four.data())));
+    };
+    return {spread(runs[0]), spread(runs[1])};
+  }
+
+  // The batches of 16 places of each half.
+  template <class Arch>
+  PLURIA_INLINE auto by_places(std::size_t row, std::size_t index) const {
+    using floats = lanes::floats<Arch>;
+    std::array<std::array<floats, 16 / floats::size>, 2> result;
+    const typename N::granule* of_row = grid_->granules.data() + row * per_row_;
+    if (one_per_row_) {
+      for (auto& half : result) {
+        half.fill(floats(of_row->scale));
+      }
+      return result;
+    }
+    std::array<std::array<float, 4>, 2> runs;
+    read(of_row, index, runs);
+    for (std::size_t half = 0; half < 2; ++half) {
+      alignas(64) std::array<float, 16> places;
+      for (std::size_t place = 0; place < 16; ++place) {
+        places[place] = runs[half][place / 4];
+      }
+      for (std::size_t slice = 0; slice < result[half].size(); ++slice) {
+        result[half][slice] = floats::load_aligned(places.data() + floats::size * slice);
+      }
+    }
+    return result;
+  }
+
+ private:
+  void read(const typename N::granule* of_row, std::size_t index, std::array<std::array<float, 4>, 2>& runs) const {
+    const std::uint32_t* places = places_.data() + 8 * index;
+    for (std::size_t run = 0; run < 8; ++run) {
+      runs[run % 2][run / 2] = of_row[places[run]].scale;
+    }
+  }
+
+  const tensor_grid<N>* grid_;
+  std::vector<std::uint32_t> places_;  // of the granules in a row, one for each 16 columns
+  bool one_per_row_ = true;
+  std::size_t per_row_ = 0;
+  std::size_t whole_blocks_ = 0;
+};
+
+}  // namespace pluria::detail

@@ -1,0 +1,211 @@
+// SPDX-License-Identifier: MIT
+
+#include <pluria/number/symmetric_int.hpp>
+#include <pluria/tensor/shared_floor_tensor.hpp>
+#include <support/catch.hpp>
+#include <support/integer_weights.hpp>
+#include <support/naive_packing.hpp>
+#include <support/tensor_grids.hpp>
+#include <support/tensors.hpp>
+
+#include <algorithm>
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <tuple>
+#include <utility>
+#include <vector>
+
+namespace {
+
+using pluria::granule_map;
+using pluria::shared_floor_tensor;
+using pluria::symmetric_int;
+using support::made_grid;
+
+using all_bits = std::tuple<symmetric_int<2>, symmetric_int<3>, symmetric_int<4>, symmetric_int<5>, symmetric_int<6>,
+                            symmetric_int<7>, symmetric_int<8>>;
+
+// The floor of a weight, below the last code, and whether member `member` goes up.
+template <class Int>
+std::int32_t floor_at(std::size_t row, std::size_t column, std::uint32_t seed = 0) {
+  constexpr std::uint32_t floors = Int::max_code - Int::min_code;
+  return static_cast<std::int32_t>(support::mixed(static_cast<std::uint32_t>(1000 * row + column) + 1 + seed) %
+                                   floors) +
+         Int::min_code;
+}
+std::uint32_t up_at(std::size_t member, std::size_t row, std::size_t column) {
+  return support::mixed(static_cast<std::uint32_t>(100000 * (member + 1) + 1000 * row + column)) >> 7 & 1U;
+}
+
+// Members first, first + 1, ..., word by word out of the layout's description; zeros behind the row's end.
+template <class Int>
+shared_floor_tensor<Int> filled(const support::shared_grid<Int>& grid, std::size_t members, std::size_t first = 0,
+                                std::uint32_t seed = 0) {
+  shared_floor_tensor<Int> form(grid, members);
+  std::uint32_t* out = form.data();
+  for (std::size_t row = 0; row < form.rows(); ++row) {
+    for (std::size_t begin = 0; begin < form.columns(); begin += 128) {
+      const std::size_t filled = std::min<std::size_t>(128, form.columns() - begin);
+      std::array<std::uint32_t, 128> stored{};
+      for (std::size_t e = 0; e < filled; ++e) {
+        stored[e] = static_cast<std::uint32_t>(floor_at<Int>(row, begin + e, seed) - Int::min_code);
+      }
+      const std::vector<std::uint32_t> floors = support::naive_block(Int::bits, stored);
+      out = std::copy(floors.begin(), floors.end(), out);
+      for (std::size_t member = 0; member < members; ++member) {
+        std::array<std::uint32_t, 128> ups{};
+        for (std::size_t e = 0; e < filled; ++e) {
+          ups[e] = up_at(first + member, row, begin + e);
+        }
+        const auto plane = support::naive_plane(ups);
+        out = std::copy(plane.begin(), plane.end(), out);
+      }
+    }
+  }
+  return form;
+}
+
+TEMPLATE_LIST_TEST_CASE("a member's code is the floor that all share, plus its own bit", "[tensor]", all_bits) {
+  for (const auto& [rows, columns] :
+       {std::pair<std::size_t, std::size_t>{1, 1}, {3, 127}, {2, 128}, {3, 129}, {2, 300}}) {
+    for (const granule_map& map : support::all_maps(rows, columns)) {
+      for (const std::size_t members : {1U, 3U, 64U}) {
+        const auto form = filled<TestType>(made_grid<TestType>(map), members);
+        std::size_t wrong = 0;
+        for (std::size_t member = 0; member < members; ++member) {
+          for (std::size_t row = 0; row < rows; ++row) {
+            for (std::size_t column = 0; column < columns; ++column) {
+              const auto up = static_cast<std::int32_t>(up_at(member, row, column));
+              wrong += form.code(member, row, column) == floor_at<TestType>(row, column) + up ? 0U : 1U;
+            }
+          }
+        }
+        CAPTURE(rows, columns, map.size(), members);
+        CHECK(wrong == 0);
+        CHECK(form.members() == members);
+        CHECK(form.rows() == rows);
+        CHECK(form.columns() == columns);
+      }
+    }
+  }
+}
+
+TEMPLATE_LIST_TEST_CASE("floors and planes lie block after block, 16 (b + S) bytes each", "[tensor]", all_bits) {
+  constexpr std::size_t floor_words = 4 * TestType::bits;
+  const auto grid = made_grid<TestType>(granule_map::groups(3, 129, 129));
+  auto form = filled<TestType>(grid, 10);
+  CHECK(form.block_words() == floor_words + 40);
+  CHECK(form.blocks_in_row() == 2);
+  REQUIRE(form.words().size() == 6 * form.block_words());
+  CHECK(form.words().data() == form.data());
+  CHECK(reinterpret_cast<std::uintptr_t>(form.data()) % 64 == 0);
+  for (std::size_t row = 0; row < 3; ++row) {
+    for (std::size_t index = 0; index < 2; ++index) {
+      const std::uint32_t* block = form.words().data() + (2 * row + index) * form.block_words();
+      CHECK(form.floors(row, index).data() == block);
+      CHECK(form.floors(row, index).size() == floor_words);
+      CHECK(form.plane(row, index, 0).data() == block + floor_words);
+      CHECK(form.plane(row, index, 9).data() == block + floor_words + 36);
+    }
+  }
+  CHECK(form.code_bits() == 6 * 128 * (TestType::bits + 10));
+  CHECK(form.granule_bits() == 3 * 32);
+  CHECK(&form.grid() == grid.get());
+  CHECK(form.shared_grid() == grid);
+}
+
+TEST_CASE("ten INT-4 members take 224 bytes for 128 columns", "[tensor]") {
+  const shared_floor_tensor<symmetric_int<4>> form(made_grid<symmetric_int<4>>(granule_map::whole(1, 128)), 10);
+  CHECK(form.code_bits() == 8 * 224);
+}
+
+TEMPLATE_LIST_TEST_CASE("members that are appended are those that were made at once, word for word", "[tensor]",
+                        all_bits) {
+  for (const auto& [rows, columns] : {std::pair<std::size_t, std::size_t>{1, 1}, {3, 129}, {0, 300}, {3, 0}}) {
+    const auto grid = made_grid<TestType>(granule_map::groups(rows, columns, 48 > columns ? columns : 48));
+    // The same grid once more, at another place.
+    const auto copy = made_grid<TestType>(grid->map);
+    for (const auto& [first, second] : {std::pair<std::size_t, std::size_t>{1, 1}, {1, 63}, {63, 1}, {7, 3}}) {
+      const auto joined =
+          shared_floor_tensor<TestType>::joined(filled<TestType>(grid, first), filled<TestType>(copy, second, first));
+      const auto at_once = filled<TestType>(grid, first + second);
+      CAPTURE(rows, columns, first, second);
+      CHECK(joined == at_once);
+      CHECK(std::equal(joined.words().begin(), joined.words().end(), at_once.words().begin(), at_once.words().end()));
+      CHECK(joined.members() == first + second);
+    }
+  }
+}
+
+TEST_CASE("members of other grids or floors, and more than 64, are not joined", "[tensor]") {
+  using int4 = symmetric_int<4>;
+  using form = shared_floor_tensor<int4>;
+  const auto grid = made_grid<int4>(granule_map::groups(3, 129, 32));
+  const auto of = [](const form& first, const form& second) {
+    return support::message_of<pluria::precondition_error>([&] { static_cast<void>(form::joined(first, second)); });
+  };
+  const form ten = filled<int4>(grid, 10);
+  CHECK(of(ten, filled<int4>(grid, 54, 10)) == "no error");
+  CHECK(of(ten, filled<int4>(grid, 55, 10)) == "shared_floor_tensor: 64 members at most");
+  CHECK(of(filled<int4>(grid, 64), filled<int4>(grid, 64)) == "shared_floor_tensor: 64 members at most");
+  const std::string other_grid = "shared_floor_tensor: members share a grid";
+  CHECK(of(ten, filled<int4>(made_grid<int4>(granule_map::groups(3, 129, 48)), 10)) == other_grid);
+  CHECK(of(ten, filled<int4>(made_grid<int4>(granule_map::groups(3, 128, 32)), 10)) == other_grid);
+  auto scales = grid->granules;
+  scales.back().scale *= 2;
+  CHECK(of(ten, filled<int4>(std::make_shared<const pluria::tensor_grid<int4>>(grid->map, scales), 10)) == other_grid);
+  const std::string other_floors = "shared_floor_tensor: members of one tensor share their floors";
+  CHECK(of(ten, filled<int4>(grid, 10, 10, 1)) == other_floors);
+  // One bit of the last floor of the last block.
+  form changed = filled<int4>(grid, 2, 10);
+  changed.data()[changed.words().size() - changed.block_words() + form::block::words - 1] ^= 0x80000000U;
+  CHECK(of(ten, changed) == other_floors);
+  // A plane may differ: that is what members do.
+  form raised = filled<int4>(grid, 2, 10);
+  raised.data()[raised.words().size() - 1] ^= 0x80000000U;
+  CHECK(of(ten, raised) == "no error");
+}
+
+TEST_CASE("a shared floor is made for 1 to 64 members of a grid", "[tensor]") {
+  using int4 = symmetric_int<4>;
+  using form = shared_floor_tensor<int4>;
+  const auto grid = made_grid<int4>(granule_map::whole(2, 130));
+  CHECK_NOTHROW(form(grid, 1));
+  CHECK_NOTHROW(form(grid, 64));
+  for (const std::size_t members : {std::size_t{0}, std::size_t{65}, ~std::size_t{0}}) {
+    CHECK(support::message_of<pluria::precondition_error>([&] { form(grid, members); }) ==
+          "shared_floor_tensor: 1 to 64 members");
+  }
+  CHECK(support::message_of<pluria::precondition_error>([] { form(nullptr, 1); }) ==
+        "shared_floor_tensor: a grid is needed");
+}
+
+TEST_CASE("shared floors without elements take no words", "[tensor]") {
+  using int4 = symmetric_int<4>;
+  for (const auto& [rows, columns] : {std::pair<std::size_t, std::size_t>{0, 0}, {0, 300}, {3, 0}}) {
+    for (const granule_map& map : support::all_maps(rows, columns)) {
+      const shared_floor_tensor<int4> form(made_grid<int4>(map), 10);
+      CHECK(form.rows() == rows);
+      CHECK(form.columns() == columns);
+      CHECK(form.words().empty());
+      CHECK(form.code_bits() == 0);
+      CHECK(form.granule_bits() == (map.is_whole() ? 32 : 0));
+    }
+  }
+}
+
+TEST_CASE("shared floors are equal when members, words and grids are", "[tensor]") {
+  using int4 = symmetric_int<4>;
+  const auto map = granule_map::groups(2, 32, 32);
+  const auto form = filled<int4>(made_grid<int4>(map), 4);
+  CHECK(form == filled<int4>(made_grid<int4>(map), 4));
+  CHECK_FALSE(form == filled<int4>(made_grid<int4>(map), 3));
+  CHECK_FALSE(form == filled<int4>(made_grid<int4>(map), 4, 1));
+  CHECK_FALSE(form == filled<int4>(made_grid<int4>(map), 4, 0, 1));
+  CHECK_FALSE(form == filled<int4>(made_grid<int4>(granule_map::groups(2, 32, 16)), 4));
+}
+
+}  // namespace
