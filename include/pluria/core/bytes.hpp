@@ -276,7 +276,7 @@ PLURIA_INLINE floats<Arch> floats_from_bytes(const std::uint8_t* bytes) noexcept
 }
 
 /// Lane by lane `set` where the lane's bit is set, else `clear`: bits first, first + 1, ... of `bits`, the lowest bit
-/// of a byte first; `first` is a multiple of 4, and of 8 with 8 lanes and more.
+/// of a byte first; `first` is a multiple of 4, and of 8 with 8 lanes and more; the bits are whole 32-bit words.
 template <class Arch>
 PLURIA_INLINE floats<Arch> choose(const void* bits, std::size_t first, const floats<Arch>& set,
                                   const floats<Arch>& clear) noexcept {
@@ -286,6 +286,17 @@ PLURIA_INLINE floats<Arch> choose(const void* bits, std::size_t first, const flo
     std::uint16_t sixteen;
     std::memcpy(&sixteen, bytes, sizeof(sixteen));
     return _mm512_mask_blend_ps(static_cast<__mmask16>(sixteen), clear.data, set.data);
+  }
+#endif
+#if defined(__AVX2__)
+  if constexpr (floats<Arch>::size == 8) {
+    // Every lane's bit moves to its sign, which is what the choice looks at.
+    std::uint32_t word;
+    std::memcpy(&word, static_cast<const std::uint8_t*>(bits) + first / 32 * 4, sizeof(word));
+    const __m256i distance = _mm256_sub_epi32(_mm256_set1_epi32(31 - static_cast<int>(first % 32)),
+                                              _mm256_set_epi32(7, 6, 5, 4, 3, 2, 1, 0));
+    const __m256i signs = _mm256_sllv_epi32(_mm256_set1_epi32(static_cast<int>(word)), distance);
+    return _mm256_blendv_ps(clear.data, set.data, _mm256_castsi256_ps(signs));
   }
 #endif
   alignas(64) std::uint32_t which[floats<Arch>::size];

@@ -13,6 +13,7 @@
 #include <array>
 #include <cstddef>
 #include <cstdint>
+#include <cstring>
 #include <vector>
 
 namespace pluria::detail {
@@ -69,14 +70,22 @@ class block_scales {
       return result;
     }
     std::array<std::array<float, 4>, 2> runs;
-    read(of_row, index, runs);
+    if (index < whole_blocks_) {
+      std::memcpy(runs[0].data(), of_row + 4 * index, sizeof(runs[0]));
+      runs[1] = runs[0];
+    } else {
+      read(of_row, index, runs);
+    }
+    // Place 4 i + c is of run i.
+    alignas(4) static constexpr std::array<std::uint16_t, 8> of_run{0x000f, 0, 0x00f0, 0, 0x0f00, 0, 0xf000, 0};
     for (std::size_t half = 0; half < 2; ++half) {
-      alignas(64) std::array<float, 16> places;
-      for (std::size_t place = 0; place < 16; ++place) {
-        places[place] = runs[half][place / 4];
-      }
       for (std::size_t slice = 0; slice < result[half].size(); ++slice) {
-        result[half][slice] = floats::load_aligned(places.data() + floats::size * slice);
+        constexpr std::size_t runs_in_batch = floats::size / 4;
+        floats scales(runs[half][slice * runs_in_batch]);
+        for (std::size_t run = 1; run < runs_in_batch; ++run) {
+          scales = lanes::choose(&of_run[2 * run], 0, floats(runs[half][slice * runs_in_batch + run]), scales);
+        }
+        result[half][slice] = scales;
       }
     }
     return result;

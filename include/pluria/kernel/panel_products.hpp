@@ -18,6 +18,9 @@
 #include <array>
 #include <cstddef>
 #include <cstdint>
+#include <tuple>
+#include <type_traits>
+#include <utility>
 
 namespace pluria::detail {
 
@@ -54,50 +57,6 @@ PLURIA_INLINE float sum_of_16(const float* values) {
   }
   return ((sums[0] + sums[4]) + (sums[2] + sums[6])) + ((sums[1] + sums[5]) + (sums[3] + sums[7]));
 }
-
-// The products of a panel of rows. What the two kinds of activations have in common: the way through the blocks.
-template <class View, class Arch>
-class panel_reader {
- public:
-  using number = typename View::number;
-  using words = lanes::words<Arch>;
-  using unpacked = unpacked_block<Arch>;
-  using bytes = typename unpacked::bytes;
-
-  panel_reader(const View& view, std::size_t blocks) : view_(view), blocks_(blocks) {
-    if constexpr (View::has_planes) {
-      planes_.resize(4 * view.members());
-    }
-  }
-
-  // Calls work(r, index, floors, planes) for every block of rows first + r, block by block. Meanwhile the same block of
-  // the next panel is asked for.
-  template <class Work>
-  PLURIA_INLINE void operator()(std::size_t first, std::size_t rows, Work&& work) {
-    const std::size_t block_words = view_.block_words();
-    const std::size_t row_words = blocks_ * block_words;
-    const std::uint32_t* column = view_.first_block() + first * row_words;
-    for (std::size_t index = 0; index < blocks_; ++index, column += block_words) {
-      const std::uint32_t* floors = column;
-      for (std::size_t r = 0; r < rows; ++r, floors += row_words) {
-        const std::uint32_t* const ahead = floors + panel_rows * row_words;
-        for (std::size_t word = 0; word < block_words; word += 16) {
-          lanes::request_line(ahead + word);
-        }
-        const std::byte* planes = nullptr;
-        if constexpr (View::has_planes) {
-          planes = reinterpret_cast<const std::byte*>(view_.planes(first + r, index, floors, planes_.data()));
-        }
-        work(r, index, unpack<number::bits, Arch>(floors), planes);
-      }
-    }
-  }
-
- private:
-  View view_;
-  std::size_t blocks_;
-  aligned_vector<std::uint32_t> planes_;
-};
 
 template <class Arch, class Work>
 PLURIA_INLINE void for_each_byte_batch(Work&& work) {
@@ -137,19 +96,84 @@ struct member_codes {
   }
 };
 
-// Calls work(codes of a member, input, sums) for every member and token; `Single` where each member has one token: then
-// there is no loop inside the loop over the members.
-template <bool Single, class Codes, class Work>
-PLURIA_INLINE void for_each_product(const Codes& codes, std::size_t members, const token_map& map, Work&& work) {
-  if constexpr (Single) {
-    for (std::size_t m = 0; m < members; ++m) {
-      work(codes.of(m), map.first + m * map.member_stride, m);
+// The products of a panel of rows. What the two kinds of activations have in common: the way through the blocks.
+template <class View, class Arch>
+class panel_reader {
+ public:
+  static constexpr std::size_t most_blocks = 2;  // in a step
+
+  panel_reader(const View& view, std::size_t blocks) : view_(view), blocks_(blocks) {
+    if constexpr (View::has_planes) {
+      planes_.resize(most_blocks * 4 * view.members());
     }
-  } else {
-    for (std::size_t m = 0; m < members; ++m) {
-      const auto of_member = codes.of(m);
+  }
+
+  // Calls work(r, index, codes) for every `Step` blocks of rows first + r, where they begin with block `index`, and for
+  // what is left of a row one by one; codes is an array of the blocks' member_codes. Meanwhile the same blocks of the
+  // next panel are asked for.
+  template <std::size_t Step, class Work>
+  PLURIA_INLINE void read(std::size_t first, std::size_t rows, Work&& work) {
+    read_steps<Step>(first, rows, 0, blocks_ - blocks_ % Step, work);
+    if constexpr (Step > 1) {
+      read_steps<1>(first, rows, blocks_ - blocks_ % Step, blocks_, work);
+    }
+  }
+
+ private:
+  template <std::size_t Step, class Work>
+  PLURIA_INLINE void read_steps(std::size_t first, std::size_t rows, std::size_t begin, std::size_t end, Work&& work) {
+    const std::size_t block_words = view_.block_words();
+    const std::size_t row_words = blocks_ * block_words;
+    const std::uint32_t* column = view_.first_block() + first * row_words + begin * block_words;
+    for (std::size_t index = begin; index < end; index += Step, column += Step * block_words) {
+      const std::uint32_t* block = column;
+      for (std::size_t r = 0; r < rows; ++r, block += row_words) {
+        const std::uint32_t* const ahead = block + panel_rows * row_words;
+        for (std::size_t word = 0; word < Step * block_words; word += 16) {
+          lanes::request_line(ahead + word);
+        }
+        const auto codes = [&]<std::size_t... I>(std::index_sequence<I...>) PLURIA_INLINE_LAMBDA {
+          return std::array<member_codes<View, Arch>, Step>{
+              codes_of(first + r, index + I, block + I * block_words, I)...};
+        }
+        (std::make_index_sequence<Step>{});
+        work(r, index, codes);
+      }
+    }
+  }
+
+  PLURIA_INLINE member_codes<View, Arch> codes_of(std::size_t row, std::size_t index, const std::uint32_t* block,
+                                                  [[maybe_unused]] std::size_t room) {
+    const std::byte* planes = nullptr;
+    if constexpr (View::has_planes) {
+      planes = reinterpret_cast<const std::byte*>(
+          view_.planes(row, index, block, planes_.data() + room * 4 * view_.members()));
+    }
+    return {unpack<View::number::bits, Arch>(block), planes};
+  }
+
+  View view_;
+  std::size_t blocks_;
+  aligned_vector<std::uint32_t> planes_;
+};
+
+// Calls work(codes of a member in some blocks, input, product) for every member and token; `Single` where each member
+// has one token: then there is no loop inside the loop over the members (with one, ten members take 1.3 times as long).
+template <bool Single, class View, class Arch, std::size_t Blocks, class Work>
+PLURIA_INLINE void for_each_product(const std::array<member_codes<View, Arch>, Blocks>& blocks, std::size_t members,
+                                    const token_map& map, Work&& work) {
+  const auto of = [&](std::size_t member) PLURIA_INLINE_LAMBDA {
+    std::array<typename member_codes<View, Arch>::bytes, Blocks> codes;
+    lanes::unrolled<Blocks>([&](auto block) PLURIA_INLINE_LAMBDA { codes[block] = blocks[block].of(member); });
+    return codes;
+  };
+  for (std::size_t m = 0; m < members; ++m) {
+    const auto codes = of(m);
+    if constexpr (Single) {
+      work(codes, map.first + m * map.member_stride, m);
+    } else {
       for (std::size_t t = 0; t < map.tokens; ++t) {
-        work(of_member, map.input(m, t), m * map.tokens + t);
+        work(codes, map.input(m, t), m * map.tokens + t);
       }
     }
   }
@@ -183,32 +207,37 @@ template <bool Single, class View, class Arch>
   const std::size_t blocks = blocks_per_row(grid.map.columns());
   const std::size_t members = view.members();
   const std::size_t products = members * map.tokens;
-  panel_reader<View, Arch> read(view, blocks);
+  panel_reader<View, Arch> reader(view, blocks);
   aligned_vector<std::int32_t> sums(panel_rows * products * 16);
 
   for (std::size_t row = first; row < last; row += panel_rows) {
     const std::size_t rows = std::min(panel_rows, last - row);
     std::fill(sums.begin(), sums.end(), 0);
-    read(row, rows,
-         [&](std::size_t r, std::size_t index, const typename unpacked::bytes& floors, const std::byte* planes)
-             PLURIA_INLINE_LAMBDA {
-               std::int32_t* const sums_of_row = sums.data() + r * products * 16;
-               const std::uint32_t* const values_of_block = x.at(index, 0);
-               for_each_product<Single>(
-                   member_codes<View, Arch>(floors, planes), members, map,
-                   [&](const auto& codes, std::size_t input, std::size_t product) PLURIA_INLINE_LAMBDA {
-                     const std::uint32_t* values = values_of_block + input * (block_size / 4);
-                     std::int32_t* sum = sums_of_row + product * 16;
-                     lanes::unrolled<unpacked::slices>([&](auto slice) PLURIA_INLINE_LAMBDA {
-                       ints total = ints::load_aligned(sum + width * slice);
-                       lanes::unrolled<2>([&](auto half) PLURIA_INLINE_LAMBDA {
-                         total = lanes::plus_dot<number::bits>(total, codes[half][slice],
-                                                               words::load_aligned(values + 16 * half + width * slice));
-                       });
-                       total.store_aligned(sum + width * slice);
-                     });
-                   });
-             });
+    // Two blocks at once: half the loads and stores of sums, and half the loop.
+    reader.template read<2>(
+        row, rows, [&](std::size_t r, std::size_t index, const auto& blocks_codes) PLURIA_INLINE_LAMBDA {
+          std::int32_t* const sums_of_row = sums.data() + r * products * 16;
+          const std::uint32_t* const values_of_block = x.at(index, 0);
+          const std::size_t next_block = x.count() * (block_size / 4);
+          for_each_product<Single>(
+              blocks_codes, members, map,
+              [&](const auto& codes, std::size_t input, std::size_t product) PLURIA_INLINE_LAMBDA {
+                const std::uint32_t* values = values_of_block + input * (block_size / 4);
+                std::int32_t* sum = sums_of_row + product * 16;
+                lanes::unrolled<unpacked::slices>([&](auto slice) PLURIA_INLINE_LAMBDA {
+                  ints total = ints::load_aligned(sum + width * slice);
+                  lanes::unrolled<std::tuple_size_v<std::decay_t<decltype(codes)>>>(
+                      [&](auto block) PLURIA_INLINE_LAMBDA {
+                        lanes::unrolled<2>([&](auto half) PLURIA_INLINE_LAMBDA {
+                          total = lanes::plus_dot<number::bits>(
+                              total, codes[block][half][slice],
+                              words::load_aligned(values + block * next_block + 16 * half + width * slice));
+                        });
+                      });
+                  total.store_aligned(sum + width * slice);
+                });
+              });
+        });
     for_each_result(
         rows, members, map, y, row, [&](std::size_t r, std::size_t input, std::size_t product) PLURIA_INLINE_LAMBDA {
           const std::int32_t* sum = sums.data() + (r * products + product) * 16;
@@ -235,39 +264,38 @@ template <bool Single, class View, class Arch>
   const std::size_t blocks = blocks_per_row(grid.map.columns());
   const std::size_t members = view.members();
   const std::size_t products = members * map.tokens;
-  panel_reader<View, Arch> read(view, blocks);
+  panel_reader<View, Arch> reader(view, blocks);
   const block_scales<number> scales_of(grid);
   aligned_vector<float> sums(panel_rows * products * 16);
 
   for (std::size_t row = first; row < last; row += panel_rows) {
     const std::size_t rows = std::min(panel_rows, last - row);
     std::fill(sums.begin(), sums.end(), 0.0F);
-    read(row, rows,
-         [&](std::size_t r, std::size_t index, const typename unpacked::bytes& floors,
-             const std::byte* planes) PLURIA_INLINE_LAMBDA {
-           // Word 4 a + i of a half is of run 2 i + half.
-           const std::array<floats, 2> scales = scales_of.template by_words<Arch>(row + r, index);
-           float* const sums_of_row = sums.data() + r * products * 16;
-           const std::uint32_t* const values_of_block = x.at(index, 0);
-           const std::int32_t* const offsets_of_block = x.offsets(index, 0);
-           for_each_product<Single>(
-               member_codes<View, Arch>(floors, planes), members, map,
-               [&](const auto& codes, std::size_t input, std::size_t product) PLURIA_INLINE_LAMBDA {
-                 const std::uint32_t* values = values_of_block + input * (block_size / 4);
-                 const std::int32_t* offsets = offsets_of_block + input * (block_size / 4);
-                 float* sum = sums_of_row + product * 16;
-                 lanes::unrolled<unpacked::slices>([&](auto slice) PLURIA_INLINE_LAMBDA {
-                   floats total = floats::load_aligned(sum + width * slice);
-                   lanes::unrolled<2>([&](auto half) PLURIA_INLINE_LAMBDA {
-                     constexpr std::size_t place = 16 * half + width * slice;
-                     const ints of_half = lanes::plus_dot<number::bits>(
-                         ints::load_aligned(offsets + place), codes[half][slice], words::load_aligned(values + place));
-                     total = xsimd::fma(xsimd::to_float(of_half), scales[half], total);
-                   });
-                   total.store_aligned(sum + width * slice);
-                 });
-               });
-         });
+    reader.template read<1>(
+        row, rows, [&](std::size_t r, std::size_t index, const auto& block_codes) PLURIA_INLINE_LAMBDA {
+          // Word 4 a + i of a half is of run 2 i + half.
+          const std::array<floats, 2> scales = scales_of.template by_words<Arch>(row + r, index);
+          float* const sums_of_row = sums.data() + r * products * 16;
+          const std::uint32_t* const values_of_block = x.at(index, 0);
+          const std::int32_t* const offsets_of_block = x.offsets(index, 0);
+          for_each_product<Single>(block_codes, members, map,
+                                   [&](const auto& codes, std::size_t input, std::size_t product) PLURIA_INLINE_LAMBDA {
+                                     const std::uint32_t* values = values_of_block + input * (block_size / 4);
+                                     const std::int32_t* offsets = offsets_of_block + input * (block_size / 4);
+                                     float* sum = sums_of_row + product * 16;
+                                     lanes::unrolled<unpacked::slices>([&](auto slice) PLURIA_INLINE_LAMBDA {
+                                       floats total = floats::load_aligned(sum + width * slice);
+                                       lanes::unrolled<2>([&](auto half) PLURIA_INLINE_LAMBDA {
+                                         constexpr std::size_t place = 16 * half + width * slice;
+                                         const ints of_half = lanes::plus_dot<number::bits>(
+                                             ints::load_aligned(offsets + place), codes[0][half][slice],
+                                             words::load_aligned(values + place));
+                                         total = xsimd::fma(xsimd::to_float(of_half), scales[half], total);
+                                       });
+                                       total.store_aligned(sum + width * slice);
+                                     });
+                                   });
+        });
     for_each_result(rows, members, map, y, row,
                     [&](std::size_t r, std::size_t input, std::size_t product) PLURIA_INLINE_LAMBDA {
                       return x.scale(input) * sum_of_16(sums.data() + (r * products + product) * 16);
@@ -289,59 +317,60 @@ template <class View, class Arch>
   const std::size_t blocks = blocks_per_row(grid.map.columns());
   const std::size_t members = view.members();
   const std::size_t products = members * map.tokens;
-  panel_reader<View, Arch> read(view, blocks);
+  panel_reader<View, Arch> reader(view, blocks);
   const block_scales<number> scales_of(grid);
   aligned_vector<float> sums(panel_rows * products * 16);
 
   for (std::size_t row = first; row < last; row += panel_rows) {
     const std::size_t rows = std::min(panel_rows, last - row);
     std::fill(sums.begin(), sums.end(), 0.0F);
-    read(row, rows,
-         [&](std::size_t r, std::size_t index, const typename unpacked::bytes& floors, const std::byte* planes)
-             PLURIA_INLINE_LAMBDA {
-               alignas(64) std::array<std::uint8_t, block_size> codes;
-               for_each_byte_batch<Arch>([&](auto half, auto slice) PLURIA_INLINE_LAMBDA {
-                 floors[half][slice].store_aligned(
-                     reinterpret_cast<std::uint32_t*>(codes.data() + 64 * half + 4 * width * slice));
-               });
-               const auto scales = scales_of.template by_places<Arch>(row + r, index);
-               std::array<std::array<floats, batches>, 2> low;
-               std::array<std::array<floats, batches>, 2> high;
-               lanes::unrolled<2>([&](auto half) PLURIA_INLINE_LAMBDA {
-                 lanes::unrolled<batches>([&](auto batch) PLURIA_INLINE_LAMBDA {
-                   const floats& scale = scales[half][batch % slices];
-                   const floats code = lanes::floats_from_bytes<Arch>(codes.data() + 64 * half + width * batch) +
-                                       floats(static_cast<float>(number::min_code));
-                   low[half][batch] = scale * code;
-                   if constexpr (View::has_planes) {
-                     high[half][batch] = scale * (code + floats(1.0F));
-                   }
-                 });
-               });
-               float* const sums_of_row = sums.data() + r * products * 16;
-               const float* const values_of_block = x.at(index, 0);
-               for (std::size_t m = 0; m < members; ++m) {
-                 for (std::size_t t = 0; t < map.tokens; ++t) {
-                   const float* values = values_of_block + map.input(m, t) * block_size;
-                   float* sum = sums_of_row + (m * map.tokens + t) * 16;
-                   lanes::unrolled<slices>([&](auto slice) PLURIA_INLINE_LAMBDA {
-                     std::array<floats, 2> totals{floats::load_aligned(sum + width * slice), floats(0.0F)};
-                     lanes::unrolled<4>([&](auto a) PLURIA_INLINE_LAMBDA {
-                       lanes::unrolled<2>([&](auto half) PLURIA_INLINE_LAMBDA {
-                         constexpr std::size_t batch = slices * a + slice;
-                         constexpr std::size_t place = 64 * half + width * batch;
-                         floats weight = low[half][batch];
-                         if constexpr (View::has_planes) {
-                           weight = lanes::choose(planes + 16 * m, place, high[half][batch], weight);
-                         }
-                         totals[half] = xsimd::fma(weight, floats::load_aligned(values + place), totals[half]);
-                       });
-                     });
-                     (totals[0] + totals[1]).store_aligned(sum + width * slice);
-                   });
-                 }
-               }
-             });
+    reader.template read<1>(
+        row, rows, [&](std::size_t r, std::size_t index, const auto& block_codes) PLURIA_INLINE_LAMBDA {
+          const auto& floors = block_codes[0].floors;
+          const std::byte* planes = block_codes[0].planes;
+          alignas(64) std::array<std::uint8_t, block_size> codes;
+          for_each_byte_batch<Arch>([&](auto half, auto slice) PLURIA_INLINE_LAMBDA {
+            floors[half][slice].store_aligned(
+                reinterpret_cast<std::uint32_t*>(codes.data() + 64 * half + 4 * width * slice));
+          });
+          const auto scales = scales_of.template by_places<Arch>(row + r, index);
+          std::array<std::array<floats, batches>, 2> low;
+          std::array<std::array<floats, batches>, 2> high;
+          lanes::unrolled<2>([&](auto half) PLURIA_INLINE_LAMBDA {
+            lanes::unrolled<batches>([&](auto batch) PLURIA_INLINE_LAMBDA {
+              const floats& scale = scales[half][batch % slices];
+              const floats code = lanes::floats_from_bytes<Arch>(codes.data() + 64 * half + width * batch) +
+                                  floats(static_cast<float>(number::min_code));
+              low[half][batch] = scale * code;
+              if constexpr (View::has_planes) {
+                high[half][batch] = scale * (code + floats(1.0F));
+              }
+            });
+          });
+          float* const sums_of_row = sums.data() + r * products * 16;
+          const float* const values_of_block = x.at(index, 0);
+          for (std::size_t m = 0; m < members; ++m) {
+            for (std::size_t t = 0; t < map.tokens; ++t) {
+              const float* values = values_of_block + map.input(m, t) * block_size;
+              float* sum = sums_of_row + (m * map.tokens + t) * 16;
+              lanes::unrolled<slices>([&](auto slice) PLURIA_INLINE_LAMBDA {
+                std::array<floats, 2> totals{floats::load_aligned(sum + width * slice), floats(0.0F)};
+                lanes::unrolled<4>([&](auto a) PLURIA_INLINE_LAMBDA {
+                  lanes::unrolled<2>([&](auto half) PLURIA_INLINE_LAMBDA {
+                    constexpr std::size_t batch = slices * a + slice;
+                    constexpr std::size_t place = 64 * half + width * batch;
+                    floats weight = low[half][batch];
+                    if constexpr (View::has_planes) {
+                      weight = lanes::choose(planes + 16 * m, place, high[half][batch], weight);
+                    }
+                    totals[half] = xsimd::fma(weight, floats::load_aligned(values + place), totals[half]);
+                  });
+                });
+                (totals[0] + totals[1]).store_aligned(sum + width * slice);
+              });
+            }
+          }
+        });
     for_each_result(rows, members, map, y, row,
                     [&](std::size_t r, std::size_t, std::size_t product)
                         PLURIA_INLINE_LAMBDA { return sum_of_16(sums.data() + (r * products + product) * 16); });
