@@ -5,8 +5,6 @@
 #include <pluria/core/error.hpp>
 #include <pluria/kernel/any_members.hpp>
 #include <pluria/member/any_quantizer.hpp>
-#include <pluria/number/symmetric_int.hpp>
-#include <pluria/quantize/granularity.hpp>
 #include <pluria/rounding/bernoulli.hpp>
 
 #include <algorithm>
@@ -18,7 +16,6 @@
 #include <string>
 #include <string_view>
 #include <system_error>
-#include <type_traits>
 #include <vector>
 
 namespace pluria::examples {
@@ -131,44 +128,9 @@ inline std::string name_of(storage_form form) {
   return "packed";
 }
 
-/// INT-b with a granularity given as "tensor", "channel" or "group:G".
-inline any_quantizer parse_symmetric_int(int bits, std::string_view granularity) {
-  const auto with_bits = [&](const auto& granularity_value) -> any_quantizer {
-    using G = std::decay_t<decltype(granularity_value)>;
-    switch (bits) {
-      case 2:
-        return any_quantizer::with_products(quantizer<symmetric_int<2>, G>{granularity_value});
-      case 3:
-        return any_quantizer::with_products(quantizer<symmetric_int<3>, G>{granularity_value});
-      case 4:
-        return any_quantizer::with_products(quantizer<symmetric_int<4>, G>{granularity_value});
-      case 5:
-        return any_quantizer::with_products(quantizer<symmetric_int<5>, G>{granularity_value});
-      case 6:
-        return any_quantizer::with_products(quantizer<symmetric_int<6>, G>{granularity_value});
-      case 7:
-        return any_quantizer::with_products(quantizer<symmetric_int<7>, G>{granularity_value});
-      case 8:
-        return any_quantizer::with_products(quantizer<symmetric_int<8>, G>{granularity_value});
-      default:
-        throw bad_input(mismatch_message("--bits", "2..8", std::to_string(bits)));
-    }
-  };
-  constexpr std::string_view prefix = "group:";
-  if (granularity == "channel") {
-    return with_bits(per_channel{});
-  }
-  if (granularity == "tensor") {
-    return with_bits(per_tensor{});
-  }
-  if (granularity.starts_with(prefix)) {
-    const auto size = parse_number(granularity.substr(prefix.size()), "--granularity group", 16, 1U << 30);
-    if (size % 16 == 0) {
-      return with_bits(per_group(size));
-    }
-  }
-  throw bad_input(mismatch_message("--granularity", "channel, tensor or group:G, G a multiple of 16",
-                                   "\"" + std::string(granularity) + "\""));
-}
+/// INT-b with a granularity given as "tensor", "channel" or "group:G"; its members can be stored and multiplied.
+//
+// In files of its own, integers_2_to_5.cpp and integers_6_to_8.cpp: products of a width take ten seconds to compile.
+any_quantizer parse_symmetric_int(int bits, std::string_view granularity);
 
 }  // namespace pluria::examples

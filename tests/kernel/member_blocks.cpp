@@ -284,4 +284,13 @@ TEST_CASE("drawn members are unbiased about the kept positions, and the check re
   }
 }
 
+TEST_CASE("members whose numbers wrap around are refused", "[kernel]") {
+  const tensor weights = support::make_tensor(pluria::dtype::f32, "a.weight", {1, 16}, support::integer_weights(16));
+  const auto positions =
+      pluria::sample_fixed_point<pluria::symmetric_int<4>>(weights, fitted_grid<pluria::symmetric_int<4>>(weights));
+  CHECK_THROWS_AS((pluria::fixed_point_members<pluria::symmetric_int<4>>(positions, "a.weight", pluria::bernoulli{},
+                                                                         ~std::uint64_t{0}, 2)),
+                  pluria::precondition_error);
+}
+
 }  // namespace

@@ -136,6 +136,19 @@ struct twin {
   }
 };
 
+/// a * b + c, rounded once on architectures that say they can (AVX-512, and AVX2 with FMA3), twice elsewhere.
+//
+// xsimd 8.1 multiplies and adds on AVX-512, which g++ contracts and clang does not.
+template <class Arch>
+PLURIA_INLINE floats<Arch> multiply_add(const floats<Arch>& a, const floats<Arch>& b, const floats<Arch>& c) noexcept {
+#if defined(__AVX512F__)
+  if constexpr (floats<Arch>::size == 16) {
+    return _mm512_fmadd_ps(a.data, b.data, c.data);
+  }
+#endif
+  return xsimd::fma(a, b, c);
+}
+
 /// The lower halves of two words side by side, that of `low` first.
 template <class Arch>
 PLURIA_INLINE halves<Arch> lower_halves(const words<Arch>& low, const words<Arch>& high) noexcept {

@@ -40,7 +40,9 @@ class fixed_point_members {
                       const basic_bernoulli<Generator>& rounding, std::uint64_t first, std::size_t count)
       : positions_(std::move(positions)), rounding_(rounding), hash_(name_hash(name)), first_(first), count_(count) {
     require(count >= 1, "fixed_point_members: at least one member");
-    fixed_point<F>::bits(rounding_, hash_, first + count - 1);  // refused here, not in a product
+    // Refused here, not in a product; the first one, too, as the sum may wrap around.
+    fixed_point<F>::bits(rounding_, hash_, first);
+    fixed_point<F>::bits(rounding_, hash_, first + count - 1);
   }
 
   const fixed_point_tensor<N, F>& positions() const noexcept { return positions_; }

@@ -290,7 +290,8 @@ template <bool Single, class View, class Arch>
                                          const ints of_half = lanes::plus_dot<number::bits>(
                                              ints::load_aligned(offsets + place), codes[0][half][slice],
                                              words::load_aligned(values + place));
-                                         total = xsimd::fma(xsimd::to_float(of_half), scales[half], total);
+                                         total =
+                                             lanes::multiply_add<Arch>(xsimd::to_float(of_half), scales[half], total);
                                        });
                                        total.store_aligned(sum + width * slice);
                                      });
@@ -363,7 +364,8 @@ template <class View, class Arch>
                     if constexpr (View::has_planes) {
                       weight = lanes::choose(planes + 16 * m, place, high[half][batch], weight);
                     }
-                    totals[half] = xsimd::fma(weight, floats::load_aligned(values + place), totals[half]);
+                    totals[half] =
+                        lanes::multiply_add<Arch>(weight, floats::load_aligned(values + place), totals[half]);
                   });
                 });
                 (totals[0] + totals[1]).store_aligned(sum + width * slice);
