@@ -5,6 +5,7 @@
 #include <pluria/number/symmetric_int.hpp>
 #include <support/architectures.hpp>
 #include <support/catch.hpp>
+#include <support/exhaustive.hpp>
 #include <support/integer_weights.hpp>
 #include <support/naive_int8.hpp>
 #include <support/tensor_grids.hpp>
@@ -36,8 +37,11 @@ using pluria::shared_floor_tensor;
 using pluria::symmetric_int;
 using pluria::tensor;
 
-using all_bits = std::tuple<symmetric_int<2>, symmetric_int<3>, symmetric_int<4>, symmetric_int<5>, symmetric_int<6>,
-                            symmetric_int<7>, symmetric_int<8>>;
+// Under sanitizers, which take a compiler longest, three widths: whole fields, two fields, and what overflows 16 bits.
+using all_bits = std::conditional_t<support::exhaustive,
+                                    std::tuple<symmetric_int<2>, symmetric_int<3>, symmetric_int<4>, symmetric_int<5>,
+                                               symmetric_int<6>, symmetric_int<7>, symmetric_int<8>>,
+                                    std::tuple<symmetric_int<3>, symmetric_int<4>, symmetric_int<8>>>;
 constexpr activation_type all_activations[] = {activation_type::float32, activation_type::int8};
 const char* const name = "blocks.0.attn.qkv.weight";
 
@@ -378,10 +382,7 @@ TEST_CASE("every instruction set that is compiled gives the products of the nati
       }
     }
   };
-  check(xsimd::sse2{});
   check(xsimd::sse4_2{});
-  check(xsimd::fma3<xsimd::sse4_2>{});
-  check(xsimd::avx2{});
   check(xsimd::fma3<xsimd::avx2>{});
 }
 

@@ -37,8 +37,11 @@ using pluria::symmetric_int;
 using pluria::tensor;
 using support::make_tensor;
 
-using all_bits = std::tuple<symmetric_int<2>, symmetric_int<3>, symmetric_int<4>, symmetric_int<5>, symmetric_int<6>,
-                            symmetric_int<7>, symmetric_int<8>>;
+// Under sanitizers, which take a compiler longest, four widths: whole fields, two fields, three fields, and 8 bits.
+using all_bits = std::conditional_t<support::exhaustive,
+                                    std::tuple<symmetric_int<2>, symmetric_int<3>, symmetric_int<4>, symmetric_int<5>,
+                                               symmetric_int<6>, symmetric_int<7>, symmetric_int<8>>,
+                                    std::tuple<symmetric_int<3>, symmetric_int<4>, symmetric_int<7>, symmetric_int<8>>>;
 constexpr dtype weight_types[] = {dtype::f32, dtype::f16, dtype::bf16};
 const coupling couplings[] = {pluria::independent, lattice(2), lattice(8), lattice(256)};
 const char* const name = "blocks.0.attn.qkv.weight";
@@ -663,7 +666,6 @@ TEST_CASE("batches of every width give the same floors, planes and positions", "
       }
     }
   };
-  check(xsimd::sse2{});
   check(xsimd::sse4_2{});
   check(xsimd::avx2{});
 }
