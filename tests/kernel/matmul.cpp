@@ -7,7 +7,9 @@
 #include <pluria/quantize/quantizer.hpp>
 #include <support/catch.hpp>
 #include <support/integer_weights.hpp>
+#include <support/tensor_grids.hpp>
 #include <support/tensors.hpp>
+#include <support/widths.hpp>
 
 #include <algorithm>
 #include <cmath>
@@ -40,19 +42,18 @@ tensor weights_of(const shape& s) {
   return tensor::from_floats("a.weight", {s.rows, s.columns}, made(s.rows * s.columns, 77));
 }
 
-template <class N, class G>
-std::shared_ptr<const tensor_grid<N>> grid_of(const tensor& weights, const G& granularity) {
-  return std::make_shared<const tensor_grid<N>>(quantizer<N, G>{granularity}.fit(weights));
-}
-
-// Calls check(members) for the three forms of storage.
-template <class N, class G, class Check>
-void for_each_storage(const shape& s, const G& granularity, Check&& check) {
+// Calls check(members) for the three forms of storage and all granularities.
+template <class N, class Check>
+void for_each_storage(const shape& s, Check&& check) {
   const tensor weights = weights_of(s);
-  const auto grid = grid_of<N>(weights, granularity);
-  check(packed_members<N>(sample<N>(weights, grid, rounding, 2, member_count)));
-  check(sample_shared_floor<N>(weights, grid, rounding, 2, member_count));
-  check(fixed_point_members<N, 4>(sample_fixed_point<N, 4>(weights, grid), weights.name(), rounding, 2, member_count));
+  for (const auto& grid :
+       {support::fitted_grid<N>(weights), support::fitted_grid<N>(weights, per_tensor{}),
+        support::fitted_grid<N>(weights, per_group(32)), support::fitted_grid<N>(weights, per_group(48))}) {
+    check(packed_members<N>(sample<N>(weights, grid, rounding, 2, member_count)));
+    check(sample_shared_floor<N>(weights, grid, rounding, 2, member_count));
+    check(
+        fixed_point_members<N, 4>(sample_fixed_point<N, 4>(weights, grid), weights.name(), rounding, 2, member_count));
+  }
 }
 
 template <class Backend = default_int8_backend, class M>
@@ -85,10 +86,10 @@ std::vector<float> token_by_token(const M& members, std::span<const float> x, st
   return all;
 }
 
-template <class N, class G>
-void check_integers(const G& granularity) {
+template <class N>
+void check_integers() {
   for (const shape& s : shapes) {
-    for_each_storage<N>(s, granularity, [&](const auto& members) {
+    for_each_storage<N>(s, [&](const auto& members) {
       for (const std::size_t inputs : {std::size_t{1}, member_count}) {
         const std::vector<float> x = made(inputs * s.tokens * s.columns, 9);
         const auto expected = token_by_token(members, x, s.tokens, activation_type::int8);
@@ -130,11 +131,11 @@ bool is_product(const M& members, std::span<const float> x, std::size_t tokens, 
   return true;
 }
 
-template <class N, class G>
-void check_floats(const G& granularity) {
+template <class N>
+void check_floats() {
   Eigen::setNbThreads(1);
   for (const shape& s : shapes) {
-    for_each_storage<N>(s, granularity, [&](const auto& members) {
+    for_each_storage<N>(s, [&](const auto& members) {
       for (const std::size_t inputs : {std::size_t{1}, member_count}) {
         const std::vector<float> x = made(inputs * s.tokens * s.columns, 9);
         const auto y = product(members, x, s.tokens, activation_type::float32);
@@ -146,25 +147,20 @@ void check_floats(const G& granularity) {
   }
 }
 
-TEST_CASE("int8 products of batches are those of single tokens, bit for bit, with and without a library", "[kernel]") {
-  check_integers<symmetric_int<3>>(per_group(48));
-  check_integers<symmetric_int<4>>(per_channel{});
-  check_integers<symmetric_int<4>>(per_group(32));
-  check_integers<symmetric_int<8>>(per_channel{});
-  check_integers<symmetric_int<8>>(per_tensor{});
+TEMPLATE_LIST_TEST_CASE("int8 products of batches are those of single tokens, bit for bit, with and without a library",
+                        "[kernel]", support::product_widths) {
+  check_integers<TestType>();
 }
 
-TEST_CASE("float products of batches are those of the decoded weights", "[kernel]") {
-  check_floats<symmetric_int<3>>(per_channel{});
-  check_floats<symmetric_int<4>>(per_group(32));
-  check_floats<symmetric_int<8>>(per_tensor{});
-  check_floats<symmetric_int<8>>(per_group(48));
+TEMPLATE_LIST_TEST_CASE("float products of batches are those of the decoded weights", "[kernel]",
+                        support::product_widths) {
+  check_floats<TestType>();
 }
 
 TEST_CASE("packed members and a shared floor give the same bits", "[kernel]") {
   const shape s{37, 200, 6};
   const tensor weights = weights_of(s);
-  const auto grid = grid_of<symmetric_int<4>>(weights, per_channel{});
+  const auto grid = support::fitted_grid<symmetric_int<4>>(weights);
   const std::vector<float> x = made(member_count * s.tokens * s.columns, 1);
   for (const activation_type activations : {activation_type::float32, activation_type::int8}) {
     CHECK(product(packed_members<symmetric_int<4>>(sample<symmetric_int<4>>(weights, grid, rounding, 0, member_count)),
@@ -178,7 +174,7 @@ TEST_CASE("a product may be added to what is there", "[kernel]") {
   const shape s{9, 140, 5};
   const tensor weights = weights_of(s);
   const auto members =
-      sample_shared_floor<symmetric_int<4>>(weights, grid_of<symmetric_int<4>>(weights, per_channel{}), rounding, 0, 2);
+      sample_shared_floor<symmetric_int<4>>(weights, support::fitted_grid<symmetric_int<4>>(weights), rounding, 0, 2);
   const std::vector<float> x = made(2 * s.tokens * s.columns, 4);
   const auto y = product(members, x, s.tokens, activation_type::int8);
   std::vector<float> sum(y.size(), 0.5F);
@@ -193,7 +189,7 @@ TEST_CASE("sizes that do not fit and activations that are not finite are refused
   const shape s{3, 20, 4};
   const tensor weights = weights_of(s);
   const auto members =
-      sample_shared_floor<symmetric_int<4>>(weights, grid_of<symmetric_int<4>>(weights, per_channel{}), rounding, 0, 2);
+      sample_shared_floor<symmetric_int<4>>(weights, support::fitted_grid<symmetric_int<4>>(weights), rounding, 0, 2);
   std::vector<float> y(2 * 4 * 3);
   std::vector<float> x = made(2 * 4 * 20, 4);
   const auto message = [&](std::span<const float> input, std::span<float> output, activation_type activations) {

@@ -9,7 +9,9 @@
 #include <support/integer_weights.hpp>
 #include <support/naive_fixed_point.hpp>
 #include <support/naive_packing.hpp>
+#include <support/tensor_grids.hpp>
 #include <support/tensors.hpp>
+#include <support/widths.hpp>
 
 #include <algorithm>
 #include <array>
@@ -35,13 +37,12 @@ using pluria::packed_tensor;
 using pluria::sample;
 using pluria::symmetric_int;
 using pluria::tensor;
+using support::fitted_grid;
 using support::make_tensor;
+using support::shared_grid;
 
-// Under sanitizers, which take a compiler longest, four widths: whole fields, two fields, three fields, and 8 bits.
-using all_bits = std::conditional_t<support::exhaustive,
-                                    std::tuple<symmetric_int<2>, symmetric_int<3>, symmetric_int<4>, symmetric_int<5>,
-                                               symmetric_int<6>, symmetric_int<7>, symmetric_int<8>>,
-                                    std::tuple<symmetric_int<3>, symmetric_int<4>, symmetric_int<7>, symmetric_int<8>>>;
+using support::all_widths;
+using support::product_widths;
 constexpr dtype weight_types[] = {dtype::f32, dtype::f16, dtype::bf16};
 const coupling couplings[] = {pluria::independent, lattice(2), lattice(8), lattice(256)};
 const char* const name = "blocks.0.attn.qkv.weight";
@@ -51,18 +52,10 @@ tensor made(const pluria::tensor_shape& shape, dtype type = dtype::f32, float sc
 }
 
 template <class Int>
-using shared_grid = std::shared_ptr<const pluria::tensor_grid<Int>>;
-
-template <class Int, class G = pluria::per_channel>
-shared_grid<Int> grid_of(const tensor& weights, const G& granularity = {}) {
-  return std::make_shared<const pluria::tensor_grid<Int>>(pluria::quantizer<Int, G>{granularity}.fit(weights));
-}
-
-template <class Int>
 std::vector<shared_grid<Int>> grids_of(const tensor& weights) {
-  return {grid_of<Int>(weights, pluria::per_tensor{}), grid_of<Int>(weights, pluria::per_channel{}),
-          grid_of<Int>(weights, pluria::per_group(16)), grid_of<Int>(weights, pluria::per_group(48)),
-          grid_of<Int>(weights, pluria::per_group(128))};
+  return {fitted_grid<Int>(weights, pluria::per_tensor{}), fitted_grid<Int>(weights, pluria::per_channel{}),
+          fitted_grid<Int>(weights, pluria::per_group(16)), fitted_grid<Int>(weights, pluria::per_group(48)),
+          fitted_grid<Int>(weights, pluria::per_group(128))};
 }
 
 // How many blocks of members over a shared floor are not, word for word, what the same members packed each for
@@ -169,7 +162,7 @@ std::size_t wrong_codes(const tensor& weights, const shared_grid<Int>& grid, con
 const pluria::tensor_shape shapes[] = {{},       {1},      {127},    {128},          {129},   {1, 1},
                                        {3, 127}, {2, 128}, {3, 129}, {2, 3, 10, 10}, {17, 5}, {2, 300}};
 
-TEMPLATE_LIST_TEST_CASE("lanes give the scalar definition's codes, padding holds zero", "[kernel]", all_bits) {
+TEMPLATE_LIST_TEST_CASE("lanes give the scalar definition's codes, padding holds zero", "[kernel]", all_widths) {
   for (const dtype type : weight_types) {
     for (const pluria::tensor_shape& shape : shapes) {
       const tensor weights = made(shape, type);
@@ -195,7 +188,7 @@ TEMPLATE_LIST_TEST_CASE("lanes give the scalar definition's codes, padding holds
 TEST_CASE("members differ from each other, and with the seed", "[kernel]") {
   using int4 = symmetric_int<4>;
   const tensor weights = made({4, 100});
-  const auto grid = grid_of<int4>(weights);
+  const auto grid = fitted_grid<int4>(weights);
   for (const coupling& coupled : couplings) {
     const auto members = sample<int4>(weights, grid, bernoulli{.seed = 1, .coupling = coupled}, 0, 4);
     for (std::size_t i = 0; i < members.size(); ++i) {
@@ -221,10 +214,10 @@ TEST_CASE("tensors without elements give members without words", "[kernel]") {
     }
   }
   const tensor weights = made({2, 2});
-  CHECK(sample<symmetric_int<5>>(weights, grid_of<symmetric_int<5>>(weights), bernoulli{}, 0, 0).empty());
+  CHECK(sample<symmetric_int<5>>(weights, fitted_grid<symmetric_int<5>>(weights), bernoulli{}, 0, 0).empty());
 }
 
-TEMPLATE_LIST_TEST_CASE("a weight on its grid never moves", "[kernel]", all_bits) {
+TEMPLATE_LIST_TEST_CASE("a weight on its grid never moves", "[kernel]", all_widths) {
   constexpr std::int32_t codes = TestType::max_code - TestType::min_code + 1;
   for (const float scale : {1.0F, 0.1F, 0x1.fffffep-3F, 0x1p-110F, 3e-20F, 1e30F}) {
     // Three rows; each begins with the outermost code, so that the fit finds the scale again.
@@ -261,7 +254,7 @@ TEMPLATE_LIST_TEST_CASE("a weight on its grid never moves", "[kernel]", all_bits
 TEST_CASE("member k is the same alone, among others and in any order", "[kernel]") {
   using int5 = symmetric_int<5>;
   const tensor weights = made({5, 129}, dtype::f16);
-  const auto grid = grid_of<int5>(weights);
+  const auto grid = fitted_grid<int5>(weights);
   for (const coupling& coupled : couplings) {
     const bernoulli rounding{.seed = 7, .coupling = coupled};
     const auto members = sample<int5>(weights, grid, rounding, 0, 20);
@@ -278,7 +271,7 @@ TEST_CASE("any number of threads gives the same bits", "[kernel]") {
   using int4 = symmetric_int<4>;
   for (const pluria::tensor_shape& shape : {pluria::tensor_shape{200, 300}, {5000, 3}, {1, 70000}}) {
     const tensor weights = made(shape, dtype::bf16);
-    const auto grid = grid_of<int4>(weights);
+    const auto grid = fitted_grid<int4>(weights);
     for (const coupling& coupled : {pluria::independent, lattice(8)}) {
       const bernoulli rounding{.seed = 7, .coupling = coupled};
       const auto expected = sample<int4>(weights, grid, rounding, 3, 2, 1);
@@ -294,7 +287,7 @@ TEST_CASE("a tensor of many parts, whose rows end everywhere, follows the defini
   // 32 blocks a row, the last one cut short; 9600 blocks, more than a thread takes at once.
   const tensor weights = made({300, 4000});
   const bernoulli rounding{.seed = 7};
-  for (const auto& grid : {grid_of<int4>(weights), grid_of<int4>(weights, pluria::per_group(256))}) {
+  for (const auto& grid : {fitted_grid<int4>(weights), fitted_grid<int4>(weights, pluria::per_group(256))}) {
     const auto member = sample<int4>(weights, grid, rounding, 5, 1, 1).front();
     CHECK(sample<int4>(weights, grid, rounding, 5, 1, 3).front() == member);
     if (support::exhaustive) {
@@ -306,7 +299,7 @@ TEST_CASE("a tensor of many parts, whose rows end everywhere, follows the defini
 TEST_CASE("the generator is a template parameter, and decides the bits", "[kernel]") {
   using int4 = symmetric_int<4>;
   const tensor weights = made({3, 300});
-  const auto grid = grid_of<int4>(weights);
+  const auto grid = fitted_grid<int4>(weights);
   for (const coupling& coupled : {pluria::independent, lattice(4)}) {
     const pluria::basic_bernoulli<pluria::threefry4x32<20>> rounding{.seed = 7, .coupling = coupled};
     const auto members = sample<int4>(weights, grid, rounding, 2, 5);
@@ -320,7 +313,7 @@ TEST_CASE("the generator is a template parameter, and decides the bits", "[kerne
 TEST_CASE("members are sampled into forms that exist, and past the caches when they are many", "[kernel]") {
   using int4 = symmetric_int<4>;
   const tensor weights = made({512, 256});
-  const auto grid = grid_of<int4>(weights);
+  const auto grid = fitted_grid<int4>(weights);
   // 256 members of 64 KiB: 16 MiB.
   for (const coupling& coupled : {pluria::independent, lattice(256)}) {
     const bernoulli rounding{.seed = 7, .coupling = coupled};
@@ -339,8 +332,8 @@ TEST_CASE("members are sampled into forms that exist, and past the caches when t
 TEST_CASE("forms on other grids are refused", "[kernel]") {
   using int4 = symmetric_int<4>;
   const tensor weights = made({4, 100});
-  std::vector<packed_tensor<int4>> members{packed_tensor<int4>(grid_of<int4>(weights)),
-                                           packed_tensor<int4>(grid_of<int4>(weights))};
+  std::vector<packed_tensor<int4>> members{packed_tensor<int4>(fitted_grid<int4>(weights)),
+                                           packed_tensor<int4>(fitted_grid<int4>(weights))};
   CHECK_THROWS_AS(pluria::sample_into<int4>(members, weights, nearest{}, 0), pluria::precondition_error);
   members.pop_back();
   CHECK_NOTHROW(pluria::sample_into<int4>(members, weights, nearest{}, 0));
@@ -380,10 +373,10 @@ TEST_CASE("every instruction set that is compiled gives the native one's bits", 
   CHECK(differing.empty());
 }
 
-TEMPLATE_LIST_TEST_CASE("floor or ceil of L times the fraction of a block's members go up", "[kernel]", all_bits) {
+TEMPLATE_LIST_TEST_CASE("floor or ceil of L times the fraction of a block's members go up", "[kernel]", all_widths) {
   const tensor weights = made({3, 150});
   const std::vector<float> values = weights.to_floats();
-  const auto grid = grid_of<TestType>(weights);
+  const auto grid = fitted_grid<TestType>(weights);
   for (const std::uint32_t block : {2U, 8U, 64U, 256U}) {
     // The second block of members.
     const auto members =
@@ -432,7 +425,7 @@ TEST_CASE("sampled members are unbiased, and the check refuses biased roundings"
   const std::size_t columns = 200;
   const tensor weights = made({rows, columns});
   const std::vector<float> values = weights.to_floats();
-  const auto grid = grid_of<int4>(weights);
+  const auto grid = fitted_grid<int4>(weights);
   std::vector<std::int32_t> positions;
   for (std::size_t i = 0; i < values.size(); ++i) {
     positions.push_back(int4::position(values[i], grid->at(i / columns, i % columns)));
@@ -469,7 +462,7 @@ TEST_CASE("a tensor of another name has other members", "[kernel]") {
   using int4 = symmetric_int<4>;
   const tensor weights = made({4, 100});
   const tensor renamed = weights.renamed("blocks.1.attn.qkv.weight");
-  const auto grid = grid_of<int4>(weights);
+  const auto grid = fitted_grid<int4>(weights);
   for (const coupling& coupled : couplings) {
     const bernoulli rounding{.seed = 2, .coupling = coupled};
     CHECK_FALSE(sample<int4>(weights, grid, rounding, 0, 1) == sample<int4>(renamed, grid, rounding, 0, 1));
@@ -478,7 +471,7 @@ TEST_CASE("a tensor of another name has other members", "[kernel]") {
 }
 
 TEMPLATE_LIST_TEST_CASE("granules of zeros, and subnormal and tiny weights, follow the definition", "[kernel]",
-                        all_bits) {
+                        all_widths) {
   const std::size_t columns = 144;
   std::vector<float> values = support::integer_weights(4 * columns, 0x1p-120F);
   std::fill(values.begin(), values.begin() + columns, 0.0F);
@@ -507,7 +500,7 @@ TEMPLATE_LIST_TEST_CASE("granules of zeros, and subnormal and tiny weights, foll
 TEST_CASE("a grid of another size, a member beyond the period and integers are refused", "[kernel]") {
   using int4 = symmetric_int<4>;
   const tensor weights = made({4, 100});
-  const auto grid = grid_of<int4>(weights);
+  const auto grid = fitted_grid<int4>(weights);
   CHECK_THROWS_AS(sample<int4>(made({5, 100}), grid, nearest{}, 0, 1), pluria::precondition_error);
   CHECK_THROWS_AS(sample<int4>(made({4, 101}), grid, nearest{}, 0, 1), pluria::precondition_error);
   CHECK_THROWS_AS(sample<int4>(weights, shared_grid<int4>{}, nearest{}, 0, 1), pluria::precondition_error);
@@ -528,14 +521,14 @@ TEST_CASE("a grid of another size, a member beyond the period and integers are r
 const pluria::tensor_shape odd_shapes[] = {{1, 1}, {3, 127}, {2, 128}, {3, 129}, {17, 5}, {1, 300}, {5, 1}, {300}};
 
 TEMPLATE_LIST_TEST_CASE("members over a shared floor are those that are packed each for themselves", "[kernel]",
-                        all_bits) {
+                        product_widths) {
   for (const dtype type : weight_types) {
     for (const pluria::tensor_shape& shape : odd_shapes) {
       const tensor weights = made(shape, type);
-      for (const auto& grid :
-           {grid_of<TestType>(weights, pluria::per_tensor{}), grid_of<TestType>(weights),
-            grid_of<TestType>(weights, pluria::per_group(16)), grid_of<TestType>(weights, pluria::per_group(32)),
-            grid_of<TestType>(weights, pluria::per_group(48))}) {
+      for (const auto& grid : {fitted_grid<TestType>(weights, pluria::per_tensor{}), fitted_grid<TestType>(weights),
+                               fitted_grid<TestType>(weights, pluria::per_group(16)),
+                               fitted_grid<TestType>(weights, pluria::per_group(32)),
+                               fitted_grid<TestType>(weights, pluria::per_group(48))}) {
         std::size_t wrong = 0;
         for (const coupling& coupled : couplings) {
           const bernoulli rounding{.seed = 0x123456789abcdef0U, .coupling = coupled};
@@ -550,8 +543,8 @@ TEMPLATE_LIST_TEST_CASE("members over a shared floor are those that are packed e
   const tensor weights = made({3, 300});
   for (const coupling& coupled : couplings) {
     const bernoulli rounding{.seed = 8, .coupling = coupled};
-    CHECK(wrong_shared_floors<TestType>(weights, grid_of<TestType>(weights), rounding, 13, 10) == 0);
-    CHECK(wrong_shared_floors<TestType>(weights, grid_of<TestType>(weights), rounding, 251, 64) == 0);
+    CHECK(wrong_shared_floors<TestType>(weights, fitted_grid<TestType>(weights), rounding, 13, 10) == 0);
+    CHECK(wrong_shared_floors<TestType>(weights, fitted_grid<TestType>(weights), rounding, 251, 64) == 0);
   }
 }
 
@@ -559,7 +552,7 @@ TEST_CASE("any number of threads gives the same words, over a shared floor and a
   using int5 = symmetric_int<5>;
   for (const pluria::tensor_shape& shape : {pluria::tensor_shape{200, 300}, {5000, 3}, {1, 70000}}) {
     const tensor weights = made(shape, dtype::bf16);
-    const auto grid = grid_of<int5>(weights);
+    const auto grid = fitted_grid<int5>(weights);
     for (const coupling& coupled : {pluria::independent, lattice(8)}) {
       const bernoulli rounding{.seed = 7, .coupling = coupled};
       const auto expected = pluria::sample_shared_floor<int5>(weights, grid, rounding, 3, 10, 1);
@@ -574,10 +567,11 @@ TEST_CASE("any number of threads gives the same words, over a shared floor and a
   }
 }
 
-TEMPLATE_LIST_TEST_CASE("members that are sampled later are appended to those that there are", "[kernel]", all_bits) {
+TEMPLATE_LIST_TEST_CASE("members that are sampled later are appended to those that there are", "[kernel]",
+                        product_widths) {
   using form = pluria::shared_floor_tensor<TestType>;
   const tensor weights = made({3, 300});
-  const auto grid = grid_of<TestType>(weights);
+  const auto grid = fitted_grid<TestType>(weights);
   for (const coupling& coupled : couplings) {
     const bernoulli rounding{.seed = 31, .coupling = coupled};
     const auto of = [&](std::uint64_t first, std::size_t count) {
@@ -594,7 +588,8 @@ TEMPLATE_LIST_TEST_CASE("members that are sampled later are appended to those th
                   pluria::precondition_error);
 }
 
-TEMPLATE_LIST_TEST_CASE("positions are kept to four bits unless another number is asked for", "[kernel]", all_bits) {
+TEMPLATE_LIST_TEST_CASE("positions are kept to four bits unless another number is asked for", "[kernel]",
+                        product_widths) {
   for (const pluria::tensor_shape& shape : odd_shapes) {
     for (const dtype type : weight_types) {
       const tensor weights = made(shape, type);
@@ -652,7 +647,7 @@ TEST_CASE("tensors without elements give shared floors and positions without wor
 TEST_CASE("batches of every width give the same floors, planes and positions", "[kernel]") {
   using int7 = symmetric_int<7>;
   const tensor weights = made({3, 300});
-  const auto grid = grid_of<int7>(weights);
+  const auto grid = fitted_grid<int7>(weights);
   const auto check = [&](auto arch) {
     using Arch = decltype(arch);
     if constexpr (Arch::supported()) {
@@ -673,7 +668,7 @@ TEST_CASE("batches of every width give the same floors, planes and positions", "
 TEST_CASE("shared floors and positions refuse what cannot be sampled", "[kernel]") {
   using int4 = symmetric_int<4>;
   const tensor weights = made({4, 100});
-  const auto grid = grid_of<int4>(weights);
+  const auto grid = fitted_grid<int4>(weights);
   const auto shared = [&](const tensor& of, const shared_grid<int4>& on, const coupling& coupled, std::uint64_t first,
                           std::size_t count, int threads = 1) {
     return support::message_of<pluria::precondition_error>(

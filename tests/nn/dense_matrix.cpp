@@ -5,6 +5,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <span>
 #include <utility>
 #include <vector>
 
@@ -56,6 +57,25 @@ TEST_CASE("products of small integers are exact", "[nn]") {
   row_major_matrix expected(2, 2);
   expected << 107, 184, 304, 377;
   CHECK(y.values() == expected);
+}
+
+TEST_CASE("a tensor that members share serves all of them, from their own inputs or a common one", "[nn]") {
+  const pluria::tensor weights =
+      support::make_tensor(dtype::f16, "head.weight", {5, 9}, support::integer_weights(5 * 9, 1.0F, 1));
+  const dense_matrix matrix = dense_matrix::shared(weights, 3);
+  CHECK(matrix.members() == 3);
+  row_major_matrix values(5, 9);
+  weights.read(0, std::span<float>(values.data(), 45));
+  for (const std::size_t inputs : {1U, 3U}) {
+    const activations x = support::made_activations(inputs, 4, 9, 7);
+    activations y = support::made_activations(3, 4, 5, 70);
+    const activations start = y;
+    matrix.add_product(x, y);
+    for (std::size_t m = 0; m < 3; ++m) {
+      CHECK(support::is_product(y.member(m), x.member(m), values, row_major_matrix(start.member(m))));
+    }
+  }
+  CHECK_THROWS_AS(dense_matrix::shared(weights, 0), pluria::precondition_error);
 }
 
 TEST_CASE("matrices come out of checkpoints of any weight type, flattened behind dimension 0", "[nn]") {

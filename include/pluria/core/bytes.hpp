@@ -194,6 +194,60 @@ ints<Arch> plus_dot_one_by_one(const ints<Arch>& sums, const words<Arch>& codes,
   return ints<Arch>::load_aligned(result);
 }
 
+// Where there are instructions for sums of products of two neighbours.
+template <class Arch>
+inline constexpr bool has_pair_sums =
+#if defined(__AVX512BW__)
+    words<Arch>::size == 16 ||
+#endif
+#if defined(__AVX2__)
+    words<Arch>::size == 8 ||
+#endif
+#if defined(__SSSE3__)
+    words<Arch>::size == 4 ||
+#endif
+    false;
+
+// Sums of products of two neighbours: bytes without sign and bytes with, to 16 bits, which saturate.
+template <class Arch>
+PLURIA_INLINE words<Arch> byte_pair_sums(const words<Arch>& codes, const words<Arch>& values) noexcept {
+#if defined(__AVX512BW__)
+  if constexpr (words<Arch>::size == 16) {
+    return _mm512_maddubs_epi16(codes.data, values.data);
+  }
+#endif
+#if defined(__AVX2__)
+  if constexpr (words<Arch>::size == 8) {
+    return _mm256_maddubs_epi16(codes.data, values.data);
+  }
+#endif
+#if defined(__SSSE3__)
+  if constexpr (words<Arch>::size == 4) {
+    return _mm_maddubs_epi16(codes.data, values.data);
+  }
+#endif
+}
+
+// The same of 16-bit integers with sign, to 32 bits.
+template <class Arch>
+PLURIA_INLINE ints<Arch> half_pair_sums(const words<Arch>& a, const words<Arch>& b) noexcept {
+#if defined(__AVX512BW__)
+  if constexpr (words<Arch>::size == 16) {
+    return _mm512_madd_epi16(a.data, b.data);
+  }
+#endif
+#if defined(__AVX2__)
+  if constexpr (words<Arch>::size == 8) {
+    return _mm256_madd_epi16(a.data, b.data);
+  }
+#endif
+#if defined(__SSSE3__)
+  if constexpr (words<Arch>::size == 4) {
+    return _mm_madd_epi16(a.data, b.data);
+  }
+#endif
+}
+
 //
 // VNNI has one instruction for it. Before it, products are summed in pairs to 16 bits, which codes of 8 bits overflow:
 // those are widened first.
@@ -205,42 +259,18 @@ PLURIA_INLINE ints<Arch> plus_dot(const ints<Arch>& sums, const words<Arch>& cod
   if constexpr (ints<Arch>::size == 16) {
     return _mm512_dpbusd_epi32(sums.data, codes.data, values.data);
   }
-#elif defined(__AVX512BW__)
-  if constexpr (ints<Arch>::size == 16 && Bits < 8) {
-    return _mm512_add_epi32(sums.data,
-                            _mm512_madd_epi16(_mm512_maddubs_epi16(codes.data, values.data), _mm512_set1_epi16(1)));
-  }
-  if constexpr (ints<Arch>::size == 16 && Bits == 8) {
-    const __m512i low = _mm512_madd_epi16(_mm512_and_si512(codes.data, _mm512_set1_epi16(0xff)),
-                                          _mm512_srai_epi16(_mm512_slli_epi16(values.data, 8), 8));
-    const __m512i high = _mm512_madd_epi16(_mm512_srli_epi16(codes.data, 8), _mm512_srai_epi16(values.data, 8));
-    return _mm512_add_epi32(sums.data, _mm512_add_epi32(low, high));
-  }
 #endif
-#if defined(__AVX2__)
-  if constexpr (ints<Arch>::size == 8 && Bits < 8) {
-    return _mm256_add_epi32(sums.data,
-                            _mm256_madd_epi16(_mm256_maddubs_epi16(codes.data, values.data), _mm256_set1_epi16(1)));
+  if constexpr (!has_pair_sums<Arch>) {
+    return plus_dot_one_by_one<Bits>(sums, codes, values);
+  } else if constexpr (Bits < 8) {
+    return sums + half_pair_sums(byte_pair_sums(codes, values), words<Arch>(0x00010001U));
+  } else {
+    const auto signed_halves = as<std::int16_t>(values);
+    const auto even = as<std::uint32_t>((signed_halves << 8) >> 8);
+    const auto odd = as<std::uint32_t>(signed_halves >> 8);
+    return sums + half_pair_sums(codes & words<Arch>(0x00ff00ffU), even) +
+           half_pair_sums((codes >> 8) & words<Arch>(0x00ff00ffU), odd);
   }
-  if constexpr (ints<Arch>::size == 8 && Bits == 8) {
-    const __m256i low = _mm256_madd_epi16(_mm256_and_si256(codes.data, _mm256_set1_epi16(0xff)),
-                                          _mm256_srai_epi16(_mm256_slli_epi16(values.data, 8), 8));
-    const __m256i high = _mm256_madd_epi16(_mm256_srli_epi16(codes.data, 8), _mm256_srai_epi16(values.data, 8));
-    return _mm256_add_epi32(sums.data, _mm256_add_epi32(low, high));
-  }
-#endif
-#if defined(__SSSE3__)
-  if constexpr (ints<Arch>::size == 4 && Bits < 8) {
-    return _mm_add_epi32(sums.data, _mm_madd_epi16(_mm_maddubs_epi16(codes.data, values.data), _mm_set1_epi16(1)));
-  }
-  if constexpr (ints<Arch>::size == 4 && Bits == 8) {
-    const __m128i low = _mm_madd_epi16(_mm_and_si128(codes.data, _mm_set1_epi16(0xff)),
-                                       _mm_srai_epi16(_mm_slli_epi16(values.data, 8), 8));
-    const __m128i high = _mm_madd_epi16(_mm_srli_epi16(codes.data, 8), _mm_srai_epi16(values.data, 8));
-    return _mm_add_epi32(sums.data, _mm_add_epi32(low, high));
-  }
-#endif
-  return plus_dot_one_by_one<Bits>(sums, codes, values);
 }
 
 /// As many bytes as a batch has lanes, without sign, as floats.

@@ -14,7 +14,6 @@
 #include <cstddef>
 #include <cstdint>
 #include <optional>
-#include <span>
 #include <string_view>
 #include <vector>
 
@@ -27,9 +26,9 @@ inline vit<any_matrix> stored_vit(const rounded_members& source, storage_form fo
   const std::vector<checkpoint> members(count, source.source());
   const vit<any_matrix>::matrix_factory make = [&](std::string_view name) {
     if (const std::optional<any_members> stored = source.stored(name, form, first, count)) {
-      return any_matrix(stored_matrix(*stored, activations), count);
+      return any_matrix(stored_matrix(*stored, activations));
     }
-    return any_matrix(dense_matrix::load(std::span(members).first(1), name), count);
+    return any_matrix(dense_matrix::shared(source.source()[name], count));
   };
   return {members, make, options};
 }

@@ -8,12 +8,12 @@
 #include <pluria/core/aligned_vector.hpp>
 #include <pluria/core/error.hpp>
 #include <pluria/core/lanes.hpp>
+#include <pluria/core/magnitude.hpp>
 #include <pluria/number/symmetric_int.hpp>
 #include <pluria/tensor/packing.hpp>
 
 #include <algorithm>
 #include <array>
-#include <bit>
 #include <cmath>
 #include <cstddef>
 #include <cstdint>
@@ -38,27 +38,13 @@ struct input_rows {
   std::span<const float> row(std::size_t input) const { return {values + input * stride, columns}; }
 };
 
-namespace detail {
-
-// The largest magnitude of the values, as the bits of a float: above those of the largest float if one is not finite.
-inline std::uint32_t largest_magnitude(std::span<const float> values) noexcept {
-  // One pass without branches, that compilers turn into batches; a maximum of floats they would not reorder.
-  std::uint32_t largest = 0;
-  for (const float value : values) {
-    largest = std::max(largest, std::bit_cast<std::uint32_t>(value) & 0x7fffffffU);
-  }
-  return largest;
-}
-
-}  // namespace detail
-
 /// Rounds a token to int8, codes -127..127, ties to even, and gives back the scale that they stand for, at least
 /// 2^-110. The values are finite. Throws precondition_error unless there is a code for each.
 template <class Arch = xsimd::default_arch>
 float quantize_token(std::span<const float> token, std::span<std::int8_t> codes) {
   using floats = lanes::floats<Arch>;
   require(codes.size() == token.size(), "quantize_token: as many codes as values");
-  const float largest = std::bit_cast<float>(detail::largest_magnitude(token));
+  const float largest = largest_magnitude(token);
   const float scale = symmetric_int<8>::fit(std::span(&largest, 1)).scale;
   const float inverse = 1.0F / scale;
   const auto rounded = [&](const auto& value) {
@@ -88,7 +74,7 @@ namespace detail {
 inline void check_finite_inputs(const input_rows& inputs) {
   for (std::size_t input = 0; input < inputs.count; ++input) {
     const std::span<const float> row = inputs.row(input);
-    if (largest_magnitude(row) >= 0x7f800000U) {
+    if (!std::isfinite(largest_magnitude(row))) {
       const auto found = std::find_if_not(row.begin(), row.end(), [](float value) { return std::isfinite(value); });
       throw bad_input(mismatch_message(
           "activations: input " + std::to_string(input) + ", column " + std::to_string(found - row.begin()),

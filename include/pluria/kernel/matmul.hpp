@@ -14,6 +14,7 @@
 #include <pluria/kernel/int8_backend.hpp>
 #include <pluria/kernel/matvec.hpp>
 #include <pluria/kernel/member_blocks.hpp>
+#include <pluria/kernel/panel_reader.hpp>
 #include <pluria/kernel/unpack.hpp>
 #include <pluria/tensor/packing.hpp>
 
@@ -60,19 +61,14 @@ class tile_decoder {
   // decode(out) of code - min_code, 128 of them, for each block; `out` advances by block_size values.
   template <class Value, class Decode>
   void operator()(std::size_t member, Value* out, Decode&& decode) {
-    using unpacked = unpacked_block<Arch>;
     std::size_t number_in_tile = 0;
     for_each_block([&](std::size_t row, std::size_t index, const std::uint32_t* block) {
-      auto codes = unpack<number::bits, Arch>(block);
+      const std::byte* planes = nullptr;
       if constexpr (View::has_planes) {
-        const auto* plane = reinterpret_cast<const std::byte*>(planes_[number_in_tile] + 4 * member);
-        for_each_byte_batch<Arch>([&](auto half, auto slice) PLURIA_INLINE_LAMBDA {
-          const auto raised = codes[half][slice] + lanes::words<Arch>(0x01010101U);
-          codes[half][slice] =
-              lanes::plus_bits(codes[half][slice], raised, plane + 8 * half + unpacked::width / 2 * slice);
-        });
+        planes = reinterpret_cast<const std::byte*>(planes_[number_in_tile]);
       }
-      decode(row, index, codes, out + number_in_tile * block_size);
+      const member_codes<View, Arch> codes(unpack<number::bits, Arch>(block), planes);
+      decode(row, index, codes.of(member), out + number_in_tile * block_size);
       ++number_in_tile;
     });
   }
@@ -82,7 +78,7 @@ class tile_decoder {
     using batch = lanes::floats<Arch>;
     (*this)(member, out, [&](std::size_t row, std::size_t index, const typename unpacked::bytes& codes, float* values) {
       alignas(64) std::array<std::uint8_t, block_size> bytes;
-      store(codes, bytes.data());
+      store_bytes<Arch>(codes, bytes.data());
       const auto scales = scales_.template by_places<Arch>(row, index);
       for (std::size_t half = 0; half < 2; ++half) {
         for (std::size_t place = 0; place < 64; place += batch::size) {
@@ -101,18 +97,11 @@ class tile_decoder {
       for_each_byte_batch<Arch>([&](auto half, auto slice) PLURIA_INLINE_LAMBDA {
         codes[half][slice] = lanes::as<std::uint32_t>(lanes::as<std::uint8_t>(codes[half][slice]) + offset);
       });
-      store(codes, reinterpret_cast<std::uint8_t*>(values));
+      store_bytes<Arch>(codes, reinterpret_cast<std::uint8_t*>(values));
     });
   }
 
  private:
-  static void store(const typename unpacked_block<Arch>::bytes& codes, std::uint8_t* bytes) {
-    for_each_byte_batch<Arch>([&](auto half, auto slice) PLURIA_INLINE_LAMBDA {
-      codes[half][slice].store_aligned(
-          reinterpret_cast<std::uint32_t*>(bytes + 64 * half + 4 * unpacked_block<Arch>::width * slice));
-    });
-  }
-
   template <class Work>
   void for_each_block(Work&& work) const {
     const std::size_t in_row = blocks_per_row(view_.grid().map.columns());

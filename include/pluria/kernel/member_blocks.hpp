@@ -105,18 +105,24 @@ class packed_members {
 
 namespace detail {
 
-// The blocks of a tensor, one after the other: packed codes, and where it HasPlanes, one plane for each member. The
-// form of storage is not part of the type, so that loops are compiled once for all that have planes.
-template <number_system N, bool HasPlanes>
+// Where the planes of a block are: nowhere, behind its codes, or made when they are needed.
+enum class plane_place { none, stored, made };
+
+// The blocks of a tensor, one after the other: packed codes, and one plane for each member where there are any.
+//
+// Where they are is part of the type: asking at run time, so that loops are compiled twice and not three times, takes
+// 1.03 times as long for weights from memory.
+template <number_system N, plane_place Planes>
 class block_view {
  public:
   using number = N;
-  static constexpr bool has_planes = HasPlanes;
+  static constexpr bool has_planes = Planes != plane_place::none;
+  static constexpr std::size_t floor_words = packed_block<N::bits>::words;
   // Writes the planes of a block to `room`, 16 bytes a member.
   using plane_maker = void (*)(const void* self, std::size_t row, std::size_t index, const std::uint32_t* block,
                                std::uint32_t* room);
 
-  // Planes stand behind the codes, or are made by make(self, ...).
+  // Where planes are made, by make(self, ...).
   block_view(const tensor_grid<N>& grid, std::span<const std::uint32_t> words, std::size_t block_words,
              std::size_t members, plane_maker make = nullptr, const void* self = nullptr)
       : grid_(&grid),
@@ -124,21 +130,24 @@ class block_view {
         block_words_(block_words),
         members_(members),
         make_(make),
-        self_(self) {}
+        self_(self) {
+    require((make != nullptr) == (Planes == plane_place::made), "block_view: a maker where planes are made");
+  }
 
   const tensor_grid<N>& grid() const { return *grid_; }
   std::size_t members() const { return members_; }
-  std::size_t block_words() const { return HasPlanes ? block_words_ : packed_block<N::bits>::words; }
+  std::size_t block_words() const { return has_planes ? block_words_ : floor_words; }
   const std::uint32_t* first_block() const { return first_block_; }
 
-  // The planes of all members, 16 bytes each, of a block that begins at `block`.
+  // The planes of all members, 16 bytes each, of a block that begins at `block`; in `room` where they are made.
   PLURIA_INLINE const std::uint32_t* planes(std::size_t row, std::size_t index, const std::uint32_t* block,
                                             std::uint32_t* room) const {
-    if (make_ == nullptr) [[likely]] {
-      return block + packed_block<N::bits>::words;
+    if constexpr (Planes == plane_place::made) {
+      make_(self_, row, index, block, room);
+      return room;
+    } else {
+      return block + floor_words;
     }
-    make_(self_, row, index, block, room);
-    return room;
   }
 
  private:
@@ -185,7 +194,7 @@ class fixed_point_planes {
       const auto random = outputs_from<unpacked>(output, own);
       bytes bounds;
       bytes steps;
-      for_each_batch([&](auto half, auto slice) PLURIA_INLINE_LAMBDA {
+      for_each_byte_batch<Arch>([&](auto half, auto slice) PLURIA_INLINE_LAMBDA {
         const words byte = index % 2 == 0 ? random[slice][half] : random[slice][2 + half];
         const words odd = ((byte & everywhere(fixed_point<F>::rest_mask)) << 1) + everywhere(1);
         const int shift = 8 - std::countr_zero(block_);
@@ -197,7 +206,7 @@ class fixed_point_planes {
       }
       for (const std::size_t end = std::min<std::size_t>(members, m + block_ - first_place); m < end; ++m) {
         auto* plane = reinterpret_cast<std::byte*>(room + 4 * m);
-        for_each_batch([&](auto half, auto slice) PLURIA_INLINE_LAMBDA {
+        for_each_byte_batch<Arch>([&](auto half, auto slice) PLURIA_INLINE_LAMBDA {
           lanes::store_bits_where_above(fractions[half][slice] << (8 - F), bounds[half][slice],
                                         plane + 8 * half + unpacked::width / 2 * slice);
         });
@@ -208,14 +217,8 @@ class fixed_point_planes {
 
   static words everywhere(std::uint32_t byte) { return words(byte * 0x01010101U); }
 
-  template <class Work>
-  PLURIA_INLINE static void for_each_batch(Work&& work) {
-    lanes::unrolled<2>([&](auto half) PLURIA_INLINE_LAMBDA {
-      lanes::unrolled<unpacked::slices>([&](auto slice) PLURIA_INLINE_LAMBDA { work(half, slice); });
-    });
-  }
   PLURIA_INLINE static void next(bytes& bounds, const bytes& steps) {
-    for_each_batch([&](auto half, auto slice) PLURIA_INLINE_LAMBDA {
+    for_each_byte_batch<Arch>([&](auto half, auto slice) PLURIA_INLINE_LAMBDA {
       bounds[half][slice] = lanes::as<std::uint32_t>(lanes::as<std::uint8_t>(bounds[half][slice]) -
                                                      lanes::as<std::uint8_t>(steps[half][slice]));
     });
@@ -244,20 +247,22 @@ const tensor_grid<N>& grid_of(const fixed_point_members<N, F, Generator>& weight
 template <class Arch, number_system N, class Work>
 void for_each_view(const packed_members<N>& weights, Work&& work) {
   for (std::size_t member = 0; member < weights.members(); ++member) {
-    work(block_view<N, false>(weights[member].grid(), weights[member].words(), packed_block<N::bits>::words, 1),
+    work(block_view<N, plane_place::none>(weights[member].grid(), weights[member].words(), packed_block<N::bits>::words,
+                                          1),
          member);
   }
 }
 template <class Arch, number_system N, class Work>
 void for_each_view(const shared_floor_tensor<N>& weights, Work&& work) {
-  work(block_view<N, true>(weights.grid(), weights.words(), weights.block_words(), weights.members()), std::size_t{0});
+  work(block_view<N, plane_place::stored>(weights.grid(), weights.words(), weights.block_words(), weights.members()),
+       std::size_t{0});
 }
 template <class Arch, number_system N, int F, class Generator, class Work>
 void for_each_view(const fixed_point_members<N, F, Generator>& weights, Work&& work) {
   const fixed_point_tensor<N, F>& positions = weights.positions();
   const fixed_point_planes<N, F, Generator, Arch> planes(weights);
-  work(block_view<N, true>(positions.grid(), positions.words(), positions.block_words, weights.members(), planes.make,
-                           &planes),
+  work(block_view<N, plane_place::made>(positions.grid(), positions.words(), positions.block_words, weights.members(),
+                                        planes.make, &planes),
        std::size_t{0});
 }
 

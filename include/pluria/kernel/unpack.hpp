@@ -70,4 +70,21 @@ PLURIA_INLINE typename unpacked_block<Arch>::bytes unpack(const std::uint32_t* b
   return result;
 }
 
+// work(half, slice) for all batches of bytes of a block.
+template <class Arch, class Work>
+PLURIA_INLINE void for_each_byte_batch(Work&& work) {
+  lanes::unrolled<2>([&](auto half) PLURIA_INLINE_LAMBDA {
+    lanes::unrolled<unpacked_block<Arch>::slices>([&](auto slice) PLURIA_INLINE_LAMBDA { work(half, slice); });
+  });
+}
+
+// All bytes of a block, 128 of them, to a multiple of 64.
+template <class Arch>
+PLURIA_INLINE void store_bytes(const typename unpacked_block<Arch>::bytes& bytes, std::uint8_t* out) noexcept {
+  for_each_byte_batch<Arch>([&](auto half, auto slice) PLURIA_INLINE_LAMBDA {
+    bytes[half][slice].store_aligned(
+        reinterpret_cast<std::uint32_t*>(out + 64 * half + 4 * unpacked_block<Arch>::width * slice));
+  });
+}
+
 }  // namespace pluria::detail

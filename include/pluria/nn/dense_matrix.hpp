@@ -39,6 +39,14 @@ class dense_matrix {
     return loaded;
   }
 
+  /// One tensor as the weights of all of `members` members, converted once. Throws as tensor::read and the constructor.
+  static dense_matrix shared(const tensor& weights, std::size_t members) {
+    dense_matrix loaded;
+    loaded.members_ = std::vector<shared_values>(members, view_of(weights));
+    loaded.check();
+    return loaded;
+  }
+
   std::size_t rows() const noexcept { return static_cast<std::size_t>(members_.front().values.rows()); }
   std::size_t columns() const noexcept { return static_cast<std::size_t>(members_.front().values.cols()); }
   std::size_t members() const noexcept { return members_.size(); }

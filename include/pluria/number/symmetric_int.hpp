@@ -3,6 +3,7 @@
 // Symmetric uniform integers, INT-b: codes in [-qmax, qmax] with qmax = 2^(b-1) - 1, value = scale * code,
 // scale = max(max|w| / qmax, 2^-110). The system of LPE-BSR (Nam & Lee, "Ex Uno Pluria", NeurIPS 2024, section 3).
 
+#include <pluria/core/magnitude.hpp>
 #include <pluria/number/concept.hpp>
 
 #include <algorithm>
@@ -35,10 +36,7 @@ struct symmetric_int {
   /// The granule whose outermost codes are the largest magnitude among the (finite) weights. The floor 2^-110 covers
   /// granules that are all zero, or so small that 65536 / scale would be infinite.
   static granule fit(std::span<const float> weights) noexcept {
-    float largest = 0.0F;
-    for (const float weight : weights) {
-      largest = std::max(largest, std::abs(weight));
-    }
+    const float largest = largest_magnitude(weights);
     const float scale = std::max(largest / static_cast<float>(max_code), 0x1p-110F);
     // The quotient, rounded up, may put the outermost value beyond the largest float.
     return {std::isinf(scale * static_cast<float>(max_code)) ? std::nextafter(scale, 0.0F) : scale};

@@ -4,13 +4,13 @@
 // number system's own fit, absmax for symmetric_int.
 
 #include <pluria/core/error.hpp>
+#include <pluria/core/magnitude.hpp>
 #include <pluria/number/concept.hpp>
 #include <pluria/quantize/granularity.hpp>
 #include <pluria/tensor/checkpoint.hpp>
 #include <pluria/tensor/tensor_grid.hpp>
 
 #include <algorithm>
-#include <bit>
 #include <cmath>
 #include <cstddef>
 #include <cstdint>
@@ -23,12 +23,7 @@ namespace pluria {
 /// Throws bad_input, naming tensor and index, at the first weight that is NaN or infinite; `first` is the index of
 /// values[0] in the tensor.
 inline void check_finite(const tensor& weights, std::span<const float> values, std::size_t first) {
-  // One pass without branches: the exponent of a non-finite float is all ones.
-  std::uint32_t largest = 0;
-  for (const float value : values) {
-    largest = std::max(largest, std::bit_cast<std::uint32_t>(value) & 0x7fffffffU);
-  }
-  if (largest < 0x7f800000U) [[likely]] {
+  if (std::isfinite(largest_magnitude(values))) [[likely]] {
     return;
   }
   const auto found = std::find_if_not(values.begin(), values.end(), [](float value) { return std::isfinite(value); });

@@ -1,0 +1,68 @@
+// SPDX-License-Identifier: MIT
+
+#include <pluria/kernel/block_scales.hpp>
+#include <pluria/number/symmetric_int.hpp>
+#include <support/architectures.hpp>
+#include <support/catch.hpp>
+#include <support/naive_packing.hpp>
+#include <support/tensor_grids.hpp>
+
+#include <array>
+#include <cstddef>
+
+namespace {
+
+using pluria::granule_map;
+using int4 = pluria::symmetric_int<4>;
+
+// How many elements of a tensor get another scale than the grid's, by places and by words.
+template <class Arch>
+std::size_t wrong_scales(const granule_map& map) {
+  using floats = xsimd::batch<float, Arch>;
+  const auto shared = support::made_grid<int4>(map);  // a scale of its own for every granule
+  const pluria::tensor_grid<int4>& grid = *shared;
+  const pluria::detail::block_scales<int4> scales(grid);
+  std::size_t wrong = 0;
+  for (std::size_t row = 0; row < map.rows(); ++row) {
+    for (std::size_t index = 0; index < pluria::blocks_per_row(map.columns()); ++index) {
+      const auto places = scales.template by_places<Arch>(row, index);
+      const auto words = scales.template by_words<Arch>(row, index);
+      for (std::size_t e = 0; e < 128 && 128 * index + e < map.columns(); ++e) {
+        const float expected = grid.at(row, 128 * index + e).scale;
+        const std::size_t place = support::naive_place(e);
+        alignas(64) std::array<float, floats::size> lanes;
+        places[place / 64][place % 16 / floats::size].store_aligned(lanes.data());
+        wrong += lanes[place % floats::size] == expected ? 0U : 1U;
+        words[place / 64].store_aligned(lanes.data());
+        wrong += lanes[place / 4 % floats::size] == expected ? 0U : 1U;
+      }
+    }
+  }
+  return wrong;
+}
+
+TEST_CASE("every element meets the scale of its granule, as a place and in its word", "[kernel]") {
+  CHECK(support::for_each_architecture([](auto arch) {
+          using arch_type = decltype(arch);
+          for (const std::size_t rows : {1U, 3U}) {
+            for (const std::size_t columns : {1U, 20U, 128U, 256U, 300U, 512U}) {
+              for (const granule_map& map : support::all_maps(rows, columns)) {
+                CAPTURE(arch_type::name(), rows, columns, map.size());
+                CHECK(wrong_scales<arch_type>(map) == 0);
+              }
+            }
+          }
+        }) > 0);
+}
+
+TEST_CASE("rows have one granule unless groups divide them", "[kernel]") {
+  using pluria::detail::has_row_granules;
+  CHECK(has_row_granules(granule_map::whole(3, 300)));
+  CHECK(has_row_granules(granule_map::groups(3, 300, 300)));
+  CHECK(has_row_granules(granule_map::groups(3, 300, 512)));
+  CHECK_FALSE(has_row_granules(granule_map::groups(3, 300, 32)));
+  CHECK_FALSE(has_row_granules(granule_map::groups(1, 300, 288)));
+  CHECK(has_row_granules(granule_map::groups(3, 0, 32)));
+}
+
+}  // namespace
