@@ -15,8 +15,9 @@ namespace pluria {
 
 class any_matrix {
  public:
-  template <weight_matrix W>
-  requires(!std::same_as<W, any_matrix>) explicit any_matrix(W matrix)
+  /// The first constraint ends the second's question whether any_matrix can be moved.
+  template <class W>
+  requires(!std::same_as<W, any_matrix> && weight_matrix<W>) explicit any_matrix(W matrix)
       : rows_(matrix.rows()), columns_(matrix.columns()), members_(matrix.members()) {
     const auto shared = std::make_shared<const W>(std::move(matrix));
     add_product_ = [shared](const activations& x, activations& y) { shared->add_product(x, y); };
