@@ -84,7 +84,7 @@ product onednn_product(const matrix_size& size, std::size_t tokens) {
 /// are.
 product decoded_product(const matrix_size& size, std::size_t members, std::size_t tokens) {
   const auto weights = copies_of("decoded INT-4, S=" + std::to_string(members), size, [&] {
-    const auto packed = members_of(shared_floor_form{}, size, per_channel{}, members);
+    const auto packed = members_of(shared_floor_form<4>{}, size, per_channel{}, members);
     int8_matrix codes(members * size.weights());
     for (std::size_t m = 0, i = 0; m < members; ++m) {
       for (std::size_t row = 0; row < size.rows; ++row) {
@@ -139,7 +139,7 @@ void register_batch(const matrix_size& size, std::size_t tokens) {
 #endif
   };
   add_members(packed_form<4>{}, 1);
-  add_members(shared_floor_form{}, 10);
+  add_members(shared_floor_form<4>{}, 10);
 #ifdef PLURIA_WITH_ONEDNN
   add("decoded ahead, int8 by oneDNN, S=10", [=] { return decoded_product(size, 10, tokens); });
 #endif
@@ -151,7 +151,7 @@ void register_targets() {
   constexpr std::size_t tokens = 64;
   const make_work eigen = [] { return eigen_product(square, tokens).run; };
   register_ratio("batch 64 ten INT-4 shared floor int8 by oneDNN/Eigen float/" + square.name(), eigen,
-                 [] { return members_product<onednn_int8>(shared_floor_form{}, square, 10, tokens, int8).run; }, 1,
+                 [] { return members_product<onednn_int8>(shared_floor_form<4>{}, square, 10, tokens, int8).run; }, 1,
                  {"at_most", 2.0}, {9, 1});
   register_ratio("batch 64 ten INT-4 decoded ahead int8 by oneDNN/Eigen float/" + square.name(), eigen,
                  [] { return decoded_product(square, 10, tokens).run; }, 1, {"at_most", 1.3}, {9, 1});

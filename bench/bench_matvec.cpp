@@ -32,12 +32,16 @@ void register_product(const std::string& name, const matrix_size& size, const ma
       name + "/" + size.name(), make, [=] { return eigen_product(size); }, effort_for(size));
 }
 
+std::string name_of_members(const std::string& form, const std::string& granules, activation_type activations,
+                            std::size_t members) {
+  return form + ", " + granules + ", " + (activations == int8 ? "int8" : "float32") + ", S=" + std::to_string(members);
+}
+
 template <class Form, granularity G>
 void register_members(const matrix_size& size, const Form& form, const G& granules, std::size_t members,
                       int threads = 1) {
   for (const activation_type activations : {int8, float32}) {
-    const std::string name = Form::name() + ", " + granules.name() + ", " + (activations == int8 ? "int8" : "float32") +
-                             ", S=" + std::to_string(members) +
+    const std::string name = name_of_members(Form::name(), granules.name(), activations, members) +
                              (threads == 1 ? "" : ", " + std::to_string(threads) + " threads");
     register_product(name, size, [=] { return members_product(form, size, granules, members, activations, threads); });
   }
@@ -54,7 +58,7 @@ void register_size(const matrix_size& size) {
     register_product("ten separate products, packed INT-4, " + granules.name() + ", int8", size,
                      [=] { return separate_products(size, granules, 10, int8); });
     for (const std::size_t members : {1U, 4U, 10U, 16U}) {
-      register_members(size, shared_floor_form{}, granules, members);
+      register_members(size, shared_floor_form<4>{}, granules, members);
     }
     for (const std::size_t members : {1U, 4U, 10U, 16U}) {
       register_members(size, fixed_point_form{}, granules, members);
@@ -65,7 +69,22 @@ void register_size(const matrix_size& size) {
   register_product("reading shared floor INT-4, channel, S=10", size, [=] { return reading(size, per_channel{}, 10); });
   register_product("Eigen float, 2 threads", size, [=] { return eigen_product(size, 2); });
   register_product("bfloat16, 2 threads", size, [=] { return bfloat16_product(size, 2); });
-  register_members(size, shared_floor_form{}, per_channel{}, 10, 2);
+  register_members(size, shared_floor_form<4>{}, per_channel{}, 10, 2);
+}
+
+// What else the picture of quality against cost shows: single models of other widths, and ensembles of two of them.
+void register_picture() {
+  const auto add = [](const auto& form, std::size_t members) {
+    register_product(name_of_members(form.name(), "channel", int8, members), square,
+                     [=] { return members_product(form, square, per_channel{}, members, int8); });
+  };
+  add(packed_form<6>{}, 1);
+  add(packed_form<5>{}, 1);
+  add(shared_floor_form<4>{}, 2);
+  add(shared_floor_form<4>{}, 8);
+  for (const std::size_t members : {2U, 4U, 8U, 16U}) {
+    add(shared_floor_form<5>{}, members);
+  }
 }
 
 // The time of b in units of that of a.
@@ -84,8 +103,8 @@ void register_targets() {
   const make_product eigen = [] { return eigen_product(square); };
   const make_product bfloat16 = [] { return bfloat16_product(square); };
   const make_product read = [] { return reading(square, per_channel{}, 10); };
-  const make_product ten = members(shared_floor_form{}, per_channel{}, 10, int8);
-  const make_product ten_float = members(shared_floor_form{}, per_channel{}, 10, float32);
+  const make_product ten = members(shared_floor_form<4>{}, per_channel{}, 10, int8);
+  const make_product ten_float = members(shared_floor_form<4>{}, per_channel{}, 10, float32);
   if (xsimd::batch<float>::size < 16) {
     register_target("AVX2 ten INT-4 shared floor int8/Eigen float", ten, eigen, 1.0);
     register_target("AVX2 ten INT-4 shared floor int8/bfloat16", ten, bfloat16, 1.6);
@@ -100,13 +119,13 @@ void register_targets() {
       "ten INT-4 shared floor int8/ten separate products", ten,
       [] { return separate_products(square, per_channel{}, 10, int8); }, 0.50);
   register_target("ten INT-4 shared floor int8 groups of 32/Eigen float",
-                  members(shared_floor_form{}, per_group(32), 10, int8), eigen, 0.85);
+                  members(shared_floor_form<4>{}, per_group(32), 10, int8), eigen, 0.85);
   register_target("ten INT-4 shared floor float32/Eigen float", ten_float, eigen, 1.6);
   register_target("ten INT-4.4 fixed point int8/Eigen float", members(fixed_point_form{}, per_channel{}, 10, int8),
                   eigen, 2.0);
   register_target("one packed INT-4 int8/Eigen float", members(packed_form<4>{}, per_channel{}, 1, int8), eigen, 0.15);
   register_target("ten INT-4 shared floor int8 two threads/one",
-                  members(shared_floor_form{}, per_channel{}, 10, int8, 2), ten, 0.6);
+                  members(shared_floor_form<4>{}, per_channel{}, 10, int8, 2), ten, 0.6);
 }
 
 }  // namespace
@@ -119,6 +138,7 @@ int main(int count, char** arguments) {
   for (const matrix_size& size : {cached, square, wide}) {
     register_size(size);
   }
+  register_picture();
   register_targets();
   benchmark::RunSpecifiedBenchmarks();
   benchmark::Shutdown();

@@ -170,12 +170,13 @@ struct packed_form {
   }
 };
 
+template <int Bits>
 struct shared_floor_form {
-  static std::string name() { return "shared floor INT-4"; }
+  static std::string name() { return "shared floor INT-" + std::to_string(Bits); }
 
   template <granularity G>
   static auto made(const tensor& weights, const G& granules, std::size_t members) {
-    return sample_shared_floor(weights, grid_on<4>(weights, granules), bernoulli{.seed = 1}, 0, members);
+    return sample_shared_floor(weights, grid_on<Bits>(weights, granules), bernoulli{.seed = 1}, 0, members);
   }
 };
 

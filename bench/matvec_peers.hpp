@@ -103,7 +103,7 @@ inline product bfloat16_product(const matrix_size& size, int threads = 1) {
 /// cache) the fastest; one place takes 1.15 times as long.
 template <granularity G>
 product reading(const matrix_size& size, const G& granules, std::size_t members) {
-  const auto weights = members_of(shared_floor_form{}, size, granules, members);
+  const auto weights = members_of(shared_floor_form<4>{}, size, granules, members);
   const auto sum = std::make_shared<std::uint32_t>();
   return {[=] {
             using words = xsimd::batch<std::uint32_t>;

@@ -2,7 +2,7 @@
 // Out of what the benchmarks wrote (Google Benchmark's JSON): README's tables, a picture, and a line per target,
 // TARGET <name> <value> <bound> ok|short, where the bound is >=0.9 or <=2.
 //
-//   report sample|matvec|matmul FILE... [--picture folder]
+//   report sample|matvec|matmul|engines FILE... [--picture folder]
 
 #include <CLI/CLI.hpp>
 #include <algorithm>
@@ -39,9 +39,9 @@ int main(int count, char** arguments) {
   std::vector<std::string> files;
   std::string folder;
   CLI::App app("The tables, the picture and the targets out of what the benchmarks wrote.\n");
-  app.add_option("kind", kind, "which benchmark: sample, matvec or matmul")
+  app.add_option("kind", kind, "which benchmark: sample, matvec, matmul or engines")
       ->required()
-      ->check(CLI::IsMember({"sample", "matvec", "matmul"}));
+      ->check(CLI::IsMember({"sample", "matvec", "matmul", "engines"}));
   app.add_option("files", files, "Google Benchmark's JSON")->required();
   app.add_option("--picture", folder, "where sample.png goes; none: no picture");
   CLI11_PARSE(app, count, arguments);
@@ -57,8 +57,10 @@ int main(int count, char** arguments) {
       }
     } else if (kind == "matvec") {
       print_matvec(found);
-    } else {
+    } else if (kind == "matmul") {
       print_matmul(found);
+    } else {
+      print_engines(found);
     }
     std::cout.flush();
     print_targets(found);

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 // README's tables of bench_matvec and bench_matmul: milliseconds, and beside them in units of one Eigen float product
-// of the same size and batch, and GB/s of weights or GFLOP/s.
+// of the same size and batch, and GB/s of weights or GFLOP/s; of bench_engines: images per second.
 
 #include <algorithm>
 #include <cstdio>
@@ -114,6 +114,15 @@ inline void print_matvec(const report& from) {
 inline void print_matmul(const report& from) {
   print_products(from, "ms (of one Eigen float product of the same batch, GFLOP/s)", "operations_per_second", "GFLOP/s",
                  [](const std::string&) { return true; });
+}
+
+/// Images per second through all members of a network.
+inline void print_engines(const report& from) {
+  std::puts("| engine, activations | images per second | time / float engine |\n|---|---|---|");
+  for (const measurement& measured : from.rates) {
+    std::printf("| %s | %.3g | %.2f |\n", measured.name.c_str(), measured("operations_per_second"),
+                measured("of_reference"));
+  }
 }
 
 }  // namespace bench

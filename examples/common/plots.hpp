@@ -32,12 +32,13 @@ inline bool draw_plots(const std::filesystem::path& folder, const evaluation& re
   // One block per curve, blocks two blank lines apart: gnuplot's "index".
   std::string curves;
   std::vector<std::string> names;
-  std::vector<const score_row*> to_nearest;
+  std::vector<const score_row*> to_nearest;  // of each curve's system
+  const score_row* last_to_nearest = nullptr;
   double paired_error = 0.0;
   std::size_t most_members = 1;
   for (const evaluation_row& row : result.rows) {
     if (row.method == "rtn") {
-      to_nearest.push_back(&row.scores);
+      last_to_nearest = &row.scores;
     }
     if (row.method != "bsr" || row.seed != result.rows.front().seed) {
       continue;
@@ -45,6 +46,7 @@ inline bool draw_plots(const std::filesystem::path& folder, const evaluation& re
     if (row.budget.members == 1) {
       curves += names.empty() ? "" : "\n\n";
       names.push_back(row.system);
+      to_nearest.push_back(last_to_nearest);
     }
     curves +=
         fmt::format("{} {} {} {}\n", row.budget.members, row.scores.nll, row.scores.ece, row.complete_block ? 1 : 0);

@@ -38,6 +38,7 @@ struct options {
   std::size_t calibration_first = 0;
   std::size_t calibration_limit = 0;
   std::string bits = "6,5,4";
+  bool bfloat16 = false;
   std::size_t members = 8;
   std::string granularity = "channel";
   std::string coupling = "independent";
@@ -241,6 +242,14 @@ void save_logits(const std::string& folder, const std::string& name, std::size_t
   save_npy(directory / fmt::format("logits-{:03}.npy", member), {examples, logits.size() / examples}, logits);
 }
 
+std::size_t bytes_of(const checkpoint& weights) {
+  std::size_t bytes = 0;
+  for (const tensor& current : weights.tensors()) {
+    bytes += current.bytes().size();
+  }
+  return bytes;
+}
+
 void check_finite_weights(const checkpoint& weights) {
   for (const tensor& current : weights.tensors()) {
     if (is_weight_type(current.type())) {
@@ -326,7 +335,8 @@ void run(const options& chosen) {
   }
 
   const std::size_t images = test.labels.size() + (calibration ? calibration->labels.size() : 0);
-  progress shown((1 + widths.size() * (1 + chosen.repeats * chosen.members)) * images, "images");
+  const std::size_t single_models = 1 + (chosen.bfloat16 ? 1 : 0) + widths.size();
+  progress shown((single_models + widths.size() * chosen.repeats * chosen.members) * images, "images");
   Eigen::setNbThreads(1);  // the batches are spread over the threads
   evaluator over(chosen, std::move(test), std::move(calibration), shown);
   over.check(weights);
@@ -357,6 +367,17 @@ void run(const options& chosen) {
   result.full_precision = scored(full, true);
   std::vector<reliability_curve> reliability{{"full precision", reliability_bins(full.test.judged_confidences())}};
 
+  if (chosen.bfloat16) {
+    shown.describe("bfloat16");
+    evaluator::both narrow = over.empty_scores();
+    const checkpoint rounded = converted(weights, dtype::bf16);
+    over.add(rounded, narrow, keep);
+    result.rows.push_back({"bfloat16", 16, "rtn", "", "", "bfloat16", chosen.seed, true,
+                           ensemble_budget{1, 16.0, bytes_of(rounded)}, scored(narrow, false)});
+    if (keep != nullptr) {
+      save_logits(chosen.logits, "bfloat16-rtn", 0, result.examples, logits);
+    }
+  }
   for (const any_quantizer& current : quantizers) {
     const auto add_row = [&](const char* method, storage_form form, const evaluator::both& ensemble,
                              const rounded_members& members, std::size_t count, std::uint64_t seed, bool complete) {
@@ -468,6 +489,7 @@ int main(int argument_count, char** arguments) {
   app.add_option("--calibration-first", chosen.calibration_first, "the first of them to use");
   app.add_option("--calibration-limit", chosen.calibration_limit, "how many of them; 0: all that follow");
   app.add_option("--bits", chosen.bits, "widths of symmetric INT-b, 2..8, comma-separated");
+  app.add_flag("--bfloat16", chosen.bfloat16, "also the checkpoint rounded to bfloat16");
   app.add_option("--members", chosen.members, "S, the number of members");
   app.add_option("--granularity", chosen.granularity, "what shares a scale: channel, tensor or group:G");
   app.add_option("--coupling", chosen.coupling, "of the members: independent or lattice:L");

@@ -25,4 +25,5 @@
 #include <pluria/quantize/quantizer.hpp>
 #include <pluria/rounding/bernoulli.hpp>
 #include <pluria/rounding/nearest.hpp>
+#include <pluria/tensor/convert.hpp>
 #include <pluria/version.hpp>

@@ -67,15 +67,18 @@ TEST_CASE("evaluate_vit reports every number of members, and its scores are thos
   const std::string calibration =
       " --calibration-images " PLURIA_DATASET "/train-images-idx3-ubyte.gz --calibration-labels " PLURIA_DATASET
       "/train-labels-idx1-ubyte.gz --calibration-first 55000 --calibration-limit 100";
-  const nlohmann::json report =
-      evaluate_json(folder, "--limit 150 --bits 4 --members 4 --coupling lattice:4 --seed 3 --csv " +
+  nlohmann::json report =
+      evaluate_json(folder, "--limit 150 --bfloat16 --bits 4 --members 4 --coupling lattice:4 --seed 3 --csv " +
                                 (folder / "rows.csv") + " --logits " + (folder / "logits") + calibration);
 
   CHECK(report["model"] == "vit-tiny.safetensors");
   CHECK(report["parameters"] == 205066);
   CHECK(report["images"] == 150);
   CHECK(report["full_precision_calibrated"]["temperature"].is_number());
-  REQUIRE(report["rows"].size() == 5);
+  REQUIRE(report["rows"].size() == 6);
+  // The first row is the checkpoint in bfloat16, the others are one after the other as without it.
+  const nlohmann::json bfloat16 = report["rows"][0];
+  report["rows"].erase(0);
   for (const auto& row : report["rows"]) {
     for (const char* field : {"system",
                               "bits",
@@ -144,6 +147,11 @@ TEST_CASE("evaluate_vit reports every number of members, and its scores are thos
     CHECK(std::equal(found.begin(), found.end(), expected.data()));
   };
   check_logits("full-precision/logits-000.npy", weights);
+  check_logits("bfloat16-rtn/logits-000.npy", converted(weights, dtype::bf16));
+  CHECK(bfloat16["system"] == "bfloat16");
+  CHECK(bfloat16["bits_per_weight"] == 16.0);
+  CHECK(bfloat16["total_bytes"] == 2 * 205066);
+  CHECK(bfloat16["temperature"].is_number());
   check_logits("INT-4-rtn/logits-000.npy", rounded_members(weights, quantizer<symmetric_int<4>>{}, nearest{})[0]);
   check_logits("INT-4-bsr/logits-000.npy", members[0]);
   check_logits("INT-4-bsr/logits-003.npy", members[3]);
