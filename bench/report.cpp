@@ -3,6 +3,9 @@
 // TARGET <name> <value> <bound> ok|short, where the bound is >=0.9 or <=2.
 //
 //   report sample|matvec|matmul|engines FILE... [--picture folder]
+//   report quality FILE... --evaluation FILE [--picture folder]
+//
+// where quality takes bench_matvec's file and sets it against what evaluate_vit wrote with --json.
 
 #include <CLI/CLI.hpp>
 #include <algorithm>
@@ -14,6 +17,7 @@
 
 #include "report_file.hpp"
 #include "report_products.hpp"
+#include "report_quality.hpp"
 #include "report_sample.hpp"
 
 namespace {
@@ -38,14 +42,19 @@ int main(int count, char** arguments) {
   std::string kind;
   std::vector<std::string> files;
   std::string folder;
+  std::string evaluation;
   CLI::App app("The tables, the picture and the targets out of what the benchmarks wrote.\n");
-  app.add_option("kind", kind, "which benchmark: sample, matvec, matmul or engines")
+  app.add_option("kind", kind, "which benchmark: sample, matvec, matmul, engines or quality")
       ->required()
-      ->check(CLI::IsMember({"sample", "matvec", "matmul", "engines"}));
+      ->check(CLI::IsMember({"sample", "matvec", "matmul", "engines", "quality"}));
   app.add_option("files", files, "Google Benchmark's JSON")->required();
-  app.add_option("--picture", folder, "where sample.png goes; none: no picture");
+  app.add_option("--picture", folder, "where sample.png or quality.png goes; none: no picture");
+  app.add_option("--evaluation", evaluation, "evaluate_vit's JSON, for quality");
   CLI11_PARSE(app, count, arguments);
   try {
+    if ((kind == "quality") == evaluation.empty()) {
+      throw pluria::bad_input("--evaluation: expected with quality, and with nothing else");
+    }
     report found;
     for (const std::string& file : files) {
       read_report(file, found);
@@ -59,8 +68,15 @@ int main(int count, char** arguments) {
       print_matvec(found);
     } else if (kind == "matmul") {
       print_matmul(found);
-    } else {
+    } else if (kind == "engines") {
       print_engines(found);
+    } else {
+      const auto points = quality_points(found, detail::read_json(evaluation));
+      print_quality(points);
+      if (!folder.empty() && draw_quality(points, folder)) {
+        std::cout << "picture: " << folder << "/quality.png\n";
+      }
+      return 0;  // the targets are those of matvec
     }
     std::cout.flush();
     print_targets(found);

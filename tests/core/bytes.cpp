@@ -241,6 +241,23 @@ TEST_CASE("four products to a word are added in 32 bits, and no intermediate ove
   });
 }
 
+TEST_CASE("sixteen neighbours are summed at eight places", "[core]") {
+  for (const std::size_t stride : {16U, 48U}) {
+    alignas(64) std::array<std::int32_t, 8 * 48> values{};
+    for (std::uint32_t i = 0; i < values.size(); ++i) {
+      values[i] = static_cast<std::int32_t>(mixed(i + 1)) / 16;
+    }
+    std::array<std::int32_t, 8> expected{};
+    for (std::size_t i = 0; i < 8; ++i) {
+      for (std::size_t j = 0; j < 16; ++j) {
+        expected[i] += values[i * stride + j];
+      }
+    }
+    CHECK(bytes::sums_of_16(values.data(), stride) == expected);
+    CHECK(bytes::sums_of_16_one_by_one(values.data(), stride) == expected);
+  }
+}
+
 TEST_CASE("bytes become floats, without sign", "[core]") {
   std::array<std::uint8_t, 257 + 64> numbers{};
   for (std::size_t i = 0; i < numbers.size(); ++i) {

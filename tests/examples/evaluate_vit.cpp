@@ -190,7 +190,7 @@ TEST_CASE("evaluate_vit reports every number of members, and its scores are thos
 
   // Names, full precision, and the rows.
   const std::string csv = read_text(folder / "rows.csv");
-  CHECK(std::count(csv.begin(), csv.end(), '\n') == 7);
+  CHECK(std::count(csv.begin(), csv.end(), '\n') == 8);
 }
 
 TEST_CASE("the number of threads does not change a figure, the seed does", "[examples]") {

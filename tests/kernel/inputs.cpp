@@ -31,7 +31,17 @@ template <class Arch>
 bool is_naive(const std::vector<float>& token) {
   const naive_int8 expected(token);
   std::vector<std::int8_t> codes(token.size(), 99);
-  return quantize_token<Arch>(token, codes) == expected.scale && codes == expected.codes;
+  if (quantize_token(token, codes) != expected.scale || codes != expected.codes) {
+    return false;
+  }
+  const auto inputs =
+      int8_inputs::made<Arch>({token.data(), 1, token.size(), token.size()}, input_order::by_block, -7, false);
+  for (std::size_t column = 0; column < token.size(); ++column) {
+    if (inputs.codes(column / 128, 0)[naive_place(column % 128)] != expected.codes[column]) {
+      return false;
+    }
+  }
+  return inputs.scale(0) == expected.scale;
 }
 
 std::vector<std::vector<float>> made_tokens() {

@@ -42,6 +42,9 @@ class block_scales {
                         : 0;
   }
 
+  // Where a row has one.
+  PLURIA_INLINE float of_row(std::size_t row) const { return grid_->granules[row * per_row_].scale; }
+
   template <class Arch>
   PLURIA_INLINE std::array<lanes::floats<Arch>, 2> by_words(std::size_t row, std::size_t index) const {
     const typename N::granule* of_row = grid_->granules.data() + row * per_row_;

@@ -6,9 +6,11 @@
 // codes -127..127.
 
 #include <pluria/core/aligned_vector.hpp>
+#include <pluria/core/bytes.hpp>
 #include <pluria/core/error.hpp>
 #include <pluria/core/lanes.hpp>
 #include <pluria/core/magnitude.hpp>
+#include <pluria/kernel/unpack.hpp>
 #include <pluria/number/symmetric_int.hpp>
 #include <pluria/tensor/packing.hpp>
 
@@ -20,7 +22,6 @@
 #include <cstring>
 #include <span>
 #include <string>
-#include <type_traits>
 #include <vector>
 
 namespace pluria {
@@ -38,34 +39,41 @@ struct input_rows {
   std::span<const float> row(std::size_t input) const { return {values + input * stride, columns}; }
 };
 
+namespace detail {
+
+// How the finite values of a token are rounded to int8: codes -127..127, ties to even.
+class int8_rounding {
+ public:
+  explicit int8_rounding(std::span<const float> token) {
+    const float largest = largest_magnitude(token);
+    scale_ = symmetric_int<8>::fit(std::span(&largest, 1)).scale;
+    inverse_ = 1.0F / scale_;
+  }
+
+  float scale() const noexcept { return scale_; }
+
+  // Of a float, or of a batch.
+  template <class Value>
+  PLURIA_INLINE auto operator()(const Value& value) const noexcept {
+    return lanes::round_half_even(lanes::clamp(Value(value * Value(inverse_)), -127.0F, 127.0F));
+  }
+
+ private:
+  float scale_;
+  float inverse_;
+};
+
+}  // namespace detail
+
 /// Rounds a token to int8, codes -127..127, ties to even, and gives back the scale that they stand for, at least
 /// 2^-110. The values are finite. Throws precondition_error unless there is a code for each.
-template <class Arch = xsimd::default_arch>
-float quantize_token(std::span<const float> token, std::span<std::int8_t> codes) {
-  using floats = lanes::floats<Arch>;
+inline float quantize_token(std::span<const float> token, std::span<std::int8_t> codes) {
   require(codes.size() == token.size(), "quantize_token: as many codes as values");
-  const float largest = largest_magnitude(token);
-  const float scale = symmetric_int<8>::fit(std::span(&largest, 1)).scale;
-  const float inverse = 1.0F / scale;
-  const auto rounded = [&](const auto& value) {
-    using value_type = std::decay_t<decltype(value)>;
-    return lanes::round_half_even(lanes::clamp(value_type(value * value_type(inverse)), -127.0F, 127.0F));
-  };
-  // A block at a time: compilers narrow an array of integers in batches.
-  alignas(64) std::array<std::int32_t, block_size> wide;
-  std::size_t first = 0;
-  for (; first + block_size <= token.size(); first += block_size) {
-    for (std::size_t e = 0; e < block_size; e += floats::size) {
-      rounded(floats::load_unaligned(&token[first + e])).store_aligned(&wide[e]);
-    }
-    for (std::size_t e = 0; e < block_size; ++e) {
-      codes[first + e] = static_cast<std::int8_t>(wide[e]);
-    }
+  const detail::int8_rounding rounded(token);
+  for (std::size_t i = 0; i < token.size(); ++i) {
+    codes[i] = static_cast<std::int8_t>(rounded(token[i]));
   }
-  for (; first < token.size(); ++first) {
-    codes[first] = static_cast<std::int8_t>(rounded(token[first]));
-  }
-  return scale;
+  return rounded.scale();
 }
 
 namespace detail {
@@ -110,6 +118,19 @@ class input_places {
   std::size_t of_input_ = 0;
 };
 
+// Calls work(128 values) for block `index` of a row, zeros behind its end.
+template <class Work>
+PLURIA_INLINE void with_whole_block(std::span<const float> row, std::size_t index, Work&& work) {
+  const std::span<const float> rest = row.subspan(index * block_size);
+  if (rest.size() >= block_size) {
+    work(rest.data());
+  } else {
+    std::array<float, block_size> padded{};
+    std::copy(rest.begin(), rest.end(), padded.begin());
+    work(padded.data());
+  }
+}
+
 class float_inputs {
  public:
   float_inputs(const input_rows& inputs, input_order order)
@@ -117,17 +138,9 @@ class float_inputs {
         places_(order, count_, blocks_per_row(inputs.columns)),
         values_(blocks_per_row(inputs.columns) * count_ * block_size) {
     for (std::size_t input = 0; input < count_; ++input) {
-      const float* row = inputs.row(input).data();
       for (std::size_t index = 0; index < blocks_per_row(inputs.columns); ++index) {
-        float* place = values_.data() + places_.at(index, input) * block_size;
-        const std::size_t filled = std::min(block_size, inputs.columns - index * block_size);
-        if (filled == block_size) {
-          to_kernel_order(row + index * block_size, place);
-        } else {
-          std::array<float, block_size> padded{};
-          std::copy_n(row + index * block_size, filled, padded.begin());
-          to_kernel_order(padded.data(), place);
-        }
+        float* const place = values_.data() + places_.at(index, input) * block_size;
+        with_whole_block(inputs.row(input), index, [&](const float* values) { to_kernel_order(values, place); });
       }
     }
   }
@@ -143,6 +156,31 @@ class float_inputs {
   aligned_vector<float> values_;
 };
 
+// 128 values as codes in kernel_place's order. Adds them to `sums`; `offsets`, unless null, gets weight_offset times
+// the sum of each four neighbours.
+template <class Arch>
+PLURIA_INLINE void quantize_block(const float* values, const int8_rounding& rounded, std::int8_t* codes,
+                                  std::int32_t* offsets, std::int32_t weight_offset, lanes::ints<Arch>& sums) {
+  using words = lanes::words<Arch>;
+  using ints = lanes::ints<Arch>;
+  const words ones(0x01010101U);
+  for_each_byte_batch<Arch>([&](auto half, auto slice) PLURIA_INLINE_LAMBDA {
+    constexpr std::size_t place = 16 * half + words::size * slice;  // in words
+    words bytes(0U);
+    lanes::unrolled<4>([&](auto i) PLURIA_INLINE_LAMBDA {
+      const auto code = lanes::as<std::uint32_t>(
+          rounded(lanes::floats<Arch>::load_unaligned(values + 32 * i + 16 * half + words::size * slice)));
+      bytes = bytes | ((code & words(0xffU)) << static_cast<int>(8 * i));
+    });
+    bytes = lanes::transposed_quarters(bytes);
+    bytes.store_aligned(reinterpret_cast<std::uint32_t*>(codes) + place);
+    sums = lanes::plus_dot<1>(sums, ones, bytes);
+    if (offsets != nullptr) {
+      (lanes::plus_dot<1>(ints(0), ones, bytes) * ints(weight_offset)).store_aligned(offsets + place);
+    }
+  });
+}
+
 class int8_inputs {
  public:
   // With `weight_offset`, also its products with the sum of each four neighbours, for products that are summed per
@@ -154,28 +192,21 @@ class int8_inputs {
     result.places_ = input_places(order, inputs.count, blocks);
     result.count_ = inputs.count;
     result.codes_.resize(blocks * inputs.count * block_size);
-    result.scales_.resize(inputs.count);
-    result.sums_.resize(inputs.count);
     result.offsets_.resize(with_offsets ? blocks * inputs.count * (block_size / 4) : 0);
-    std::vector<std::int8_t> codes(blocks * block_size, 0);
     for (std::size_t input = 0; input < inputs.count; ++input) {
-      result.scales_[input] = quantize_token<Arch>(inputs.row(input), std::span(codes).first(inputs.columns));
-      std::int32_t sum = 0;
-      for (const std::int8_t code : codes) {
-        sum += code;
-      }
-      result.sums_[input] = sum;
+      const std::span<const float> row = inputs.row(input);
+      const int8_rounding rounded(row);
+      lanes::ints<Arch> sums(0);
       for (std::size_t index = 0; index < blocks; ++index) {
-        std::int8_t* place = result.codes_.data() + result.places_.at(index, input) * block_size;
-        to_kernel_order(codes.data() + index * block_size, place);
-        if (with_offsets) {
-          std::int32_t* offset = result.offsets_.data() + result.places_.at(index, input) * (block_size / 4);
-          for (std::size_t word = 0; word < block_size / 4; ++word) {
-            offset[word] =
-                weight_offset * (place[4 * word] + place[4 * word + 1] + place[4 * word + 2] + place[4 * word + 3]);
-          }
-        }
+        const std::size_t place = result.places_.at(index, input);
+        std::int32_t* const offsets = with_offsets ? result.offsets_.data() + place * (block_size / 4) : nullptr;
+        with_whole_block(row, index, [&](const float* values) {
+          quantize_block<Arch>(values, rounded, result.codes_.data() + place * block_size, offsets, weight_offset,
+                               sums);
+        });
       }
+      result.scales_.push_back(rounded.scale());
+      result.sums_.push_back(xsimd::hadd(sums));
     }
     return result;
   }

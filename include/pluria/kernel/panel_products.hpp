@@ -35,8 +35,8 @@ template <bool Single, class View, class Arch>
   using ints = lanes::ints<Arch>;
   using unpacked = unpacked_block<Arch>;
   constexpr std::size_t width = unpacked::width;
-  const auto& grid = view.grid();
   const std::size_t members = view.members();
+  const block_scales<number> scales(view.grid());
   for_each_panel<std::int32_t, Arch>(
       view, first, last, map, y,
       [&](std::size_t, std::size_t index, const auto& block, std::int32_t* sums) PLURIA_INLINE_LAMBDA {
@@ -55,12 +55,13 @@ template <bool Single, class View, class Arch>
               });
             });
       },
-      [&](std::size_t row, std::size_t input, const std::int32_t* sum) PLURIA_INLINE_LAMBDA {
-        ints total(0);
-        lanes::unrolled<unpacked::slices>(
-            [&](auto slice) PLURIA_INLINE_LAMBDA { total = total + ints::load_aligned(sum + width * slice); });
-        const std::int32_t codes = xsimd::hadd(total) + number::min_code * x.sum(input);
-        return x.scale(input) * grid.at(row, 0).scale * static_cast<float>(codes);
+      [&](std::size_t row, std::size_t rows, std::size_t input, const std::int32_t* sums, std::size_t stride,
+          float* out) PLURIA_INLINE_LAMBDA {
+        const std::array<std::int32_t, panel_rows> totals = lanes::sums_of_16(sums, stride);
+        const std::int32_t offset = number::min_code * x.sum(input);
+        for (std::size_t r = 0; r < rows; ++r) {
+          out[r] += x.scale(input) * scales.of_row(row + r) * static_cast<float>(totals[r] + offset);
+        }
       });
 }
 
@@ -99,8 +100,12 @@ template <bool Single, class View, class Arch>
               });
             });
       },
-      [&](std::size_t, std::size_t input, const float* sum)
-          PLURIA_INLINE_LAMBDA { return x.scale(input) * sum_of_16(sum); });
+      [&](std::size_t, std::size_t rows, std::size_t input, const float* sums, std::size_t stride, float* out)
+          PLURIA_INLINE_LAMBDA {
+            for (std::size_t r = 0; r < rows; ++r) {
+              out[r] += x.scale(input) * sum_of_16(sums + r * stride);
+            }
+          });
 }
 
 // Rows first .. last - 1 of the products with float inputs.
@@ -157,7 +162,12 @@ template <class View, class Arch>
           }
         }
       },
-      [&](std::size_t, std::size_t, const float* sum) PLURIA_INLINE_LAMBDA { return sum_of_16(sum); });
+      [&](std::size_t, std::size_t rows, std::size_t, const float* sums, std::size_t stride, float* out)
+          PLURIA_INLINE_LAMBDA {
+            for (std::size_t r = 0; r < rows; ++r) {
+              out[r] += sum_of_16(sums + r * stride);
+            }
+          });
 }
 
 }  // namespace pluria::detail

@@ -134,10 +134,11 @@ PLURIA_INLINE void for_each_product(const member_codes<View, Arch>& block, std::
 }
 
 // Rows first .. last - 1 of the products, panel by panel: add_block(row, index, codes, sums) adds a block of a row to
-// the 16 sums of every product, member after member, token after token; then y += result(row, input, the 16 sums).
-template <class Sum, class Arch, class View, class AddBlock, class Result>
+// the 16 sums of every product, member after member, token after token; then add_results(row, rows, input, sums,
+// stride, out) adds what they become to `rows` results of a product, whose sums are `stride` apart.
+template <class Sum, class Arch, class View, class AddBlock, class AddResults>
 PLURIA_INLINE void for_each_panel(const View& view, std::size_t first, std::size_t last, const token_map& map,
-                                  const output_rows& y, AddBlock&& add_block, Result&& result) {
+                                  const output_rows& y, AddBlock&& add_block, AddResults&& add_results) {
   const std::size_t products = view.members() * map.tokens;
   panel_reader<View, Arch> read(view, blocks_per_row(view.grid().map.columns()));
   aligned_vector<Sum> sums(panel_rows * products * 16);
@@ -150,10 +151,7 @@ PLURIA_INLINE void for_each_panel(const View& view, std::size_t first, std::size
     for (std::size_t m = 0; m < view.members(); ++m) {
       for (std::size_t t = 0; t < map.tokens; ++t) {
         const Sum* const of_product = sums.data() + (m * map.tokens + t) * 16;
-        float* const out = y.row(m, t) + row;
-        for (std::size_t r = 0; r < rows; ++r) {
-          out[r] += result(row + r, map.input(m, t), of_product + r * products * 16);
-        }
+        add_results(row, rows, map.input(m, t), of_product, products * 16, y.row(m, t) + row);
       }
     }
   }

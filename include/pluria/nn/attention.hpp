@@ -34,8 +34,12 @@ inline void self_attention(const activations& qkv, std::size_t tokens, std::size
       attention_weights.noalias() = query * key.transpose();
       for (Eigen::Index i = 0; i < count; ++i) {
         auto row = attention_weights.row(i).array();
-        row = ((row - row.maxCoeff()) * scale).exp();
-        row *= 1.0F / row.sum();
+        row = (row - row.maxCoeff()) * scale;
+      }
+      // All rows as one: a row by itself begins anywhere, and its ends would go through the C library one by one.
+      attention_weights.array() = attention_weights.array().exp();
+      for (Eigen::Index i = 0; i < count; ++i) {
+        attention_weights.row(i) *= 1.0F / attention_weights.row(i).sum();
       }
       y.values().block(first, column, count, head_width).noalias() = attention_weights * value;
     }
