@@ -18,8 +18,9 @@ namespace pluria::examples {
 
 class progress {
  public:
-  /// Work of `total` steps, called `unit` in the rate ("images").
-  progress(std::size_t total, std::string unit) : total_(total), unit_(std::move(unit)) {}
+  /// Work of `total` steps, which are shown in units of `steps_per_unit`: "images", or "MB" of 10^6 bytes.
+  progress(std::size_t total, std::string unit, double steps_per_unit = 1.0)
+      : total_(total), unit_(std::move(unit)), steps_per_unit_(steps_per_unit) {}
   progress(const progress&) = delete;
   progress& operator=(const progress&) = delete;
   ~progress() { clear(); }
@@ -46,8 +47,8 @@ class progress {
     constexpr std::size_t width = 24;
     const auto filled = std::min(width, static_cast<std::size_t>(share * static_cast<double>(width)));
     const std::string bar = std::string(filled, '#') + std::string(width - filled, '.');
-    fmt::print(stderr, "\r[{}] {:3.0f} %  {}  {:.0f} {}/s  {}:{:02} left\x1b[K", bar, 100 * share, text_, rate, unit_,
-               left / 60, left % 60);
+    fmt::print(stderr, "\r[{}] {:3.0f} %  {}  {:.0f} {}/s  {}:{:02} left\x1b[K", bar, 100 * share, text_,
+               rate / steps_per_unit_, unit_, left / 60, left % 60);
     std::fflush(stderr);
   }
 
@@ -63,6 +64,7 @@ class progress {
   using clock = std::chrono::steady_clock;
   std::size_t total_;
   std::string unit_;
+  double steps_per_unit_;
   std::string text_;
   std::atomic<std::size_t> done_ = 0;
   clock::time_point started_ = clock::now();

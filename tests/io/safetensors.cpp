@@ -132,6 +132,29 @@ TEST_CASE("in a written file every element is aligned", "[io]") {
   }
 }
 
+TEST_CASE("a file that is written in parts is the one that is written at once", "[io]") {
+  const temporary_folder folder;
+  const checkpoint weights = mixed();
+  save_safetensors(weights, folder / "whole");
+  std::vector<tensor_description> entries;
+  for (const tensor& current : weights.tensors()) {
+    entries.push_back({current.name(), current.type(), current.shape()});
+    CHECK(entries.back().bytes() == current.bytes().size());
+  }
+  safetensors_writer output(folder / "parts", entries, weights.metadata());
+  for (const std::size_t i : output.order()) {
+    const auto bytes = weights.tensors()[i].bytes();
+    CHECK_THROWS_AS(output.commit(), precondition_error);
+    output.write(bytes.first(bytes.size() / 3));
+    output.write(bytes.subspan(bytes.size() / 3));
+    CHECK_FALSE(std::filesystem::exists(folder / "parts"));
+  }
+  const std::string more = "x";
+  CHECK_THROWS_AS(output.write(bytes_of(more)), precondition_error);
+  output.commit();
+  CHECK(content_of(folder / "parts") == content_of(folder / "whole"));
+}
+
 TEST_CASE("tensors keep the header's order, whatever the order of their bytes", "[io]") {
   const checkpoint weights = parse(safetensors_text(R"({"z":{"dtype":"U8","shape":[1],"data_offsets":[2,3]},)"
                                                     R"("__metadata__":{},)"

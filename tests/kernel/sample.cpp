@@ -267,6 +267,40 @@ TEST_CASE("member k is the same alone, among others and in any order", "[kernel]
   }
 }
 
+TEST_CASE("rows that are sampled by themselves are those of the whole tensor", "[kernel]") {
+  using int5 = symmetric_int<5>;
+  const auto check = [](const auto& rounding) {
+    const tensor weights = made({37, 300}, dtype::bf16);
+    for (const auto& grid : grids_of<int5>(weights)) {
+      const auto whole = sample(weights, grid, rounding, 2, 3);
+      for (const auto& [first, count] :
+           {std::pair{0, 37}, std::pair{0, 1}, std::pair{5, 20}, std::pair{36, 1}, std::pair{37, 0}}) {
+        const auto rows = std::make_shared<const pluria::tensor_grid<int5>>(
+            grid->part(static_cast<std::size_t>(first), static_cast<std::size_t>(count)));
+        std::vector<packed_tensor<int5>> members(3, packed_tensor<int5>(rows));
+        pluria::sample_rows_into(std::span(members), weights, *grid, static_cast<std::size_t>(first), rounding, 2, 2);
+        std::size_t wrong = 0;
+        for (std::size_t m = 0; m < 3; ++m) {
+          for (std::size_t row = 0; row < members[m].rows(); ++row) {
+            for (std::size_t column = 0; column < 300; ++column) {
+              const std::size_t of_whole = static_cast<std::size_t>(first) + row;
+              wrong += members[m].value(row, column) == whole[m].value(of_whole, column) ? 0U : 1U;
+            }
+          }
+        }
+        CAPTURE(first, count);
+        CHECK(wrong == 0);
+      }
+      std::vector<packed_tensor<int5>> beyond(1, packed_tensor<int5>(grid));
+      CHECK_THROWS_AS(pluria::sample_rows_into(std::span(beyond), weights, *grid, 1, rounding, 2),
+                      pluria::precondition_error);
+    }
+  };
+  check(nearest{});
+  check(bernoulli{.seed = 3});
+  check(bernoulli{.seed = 3, .coupling = lattice(2)});
+}
+
 TEST_CASE("any number of threads gives the same bits", "[kernel]") {
   using int4 = symmetric_int<4>;
   for (const pluria::tensor_shape& shape : {pluria::tensor_shape{200, 300}, {5000, 3}, {1, 70000}}) {

@@ -73,6 +73,36 @@ TEST_CASE("a quantizer whose type is erased draws what the typed one does", "[me
   draws_as_its_type(quantizer<symmetric_int<8>, pluria::per_group>{pluria::per_group(48)});
 }
 
+TEST_CASE("rows of members are written as values of a weight type", "[member]") {
+  const tensor weights = support::make_tensor(dtype::f32, "w", {150, 70}, support::integer_weights(150 * 70, 1.0F, 5));
+  const any_quantizer int5 = quantizer<symmetric_int<5>>{};
+  const pluria::gridded_tensor gridded = int5.fit(weights);
+  const pluria::any_rounding rounding = pluria::bernoulli{.seed = 4, .coupling = pluria::lattice(4)};
+  for (const dtype type : {dtype::f32, dtype::f16, dtype::bf16}) {
+    const std::size_t row = 70 * pluria::size_of(type);
+    for (const auto& [first, count] : {std::pair<std::size_t, std::size_t>{0, 150}, {7, 101}, {149, 1}, {3, 0}}) {
+      std::vector<std::byte> room(2 * count * row);
+      const std::span<std::byte> all(room);
+      const std::vector<std::span<std::byte>> out{all.first(count * row), all.subspan(count * row)};
+      gridded.write_rows(rounding, 6, first, type, out, 2);
+      for (std::size_t m = 0; m < 2; ++m) {
+        const tensor expected = pluria::converted(gridded.draw(rounding, 6 + m), type);
+        const auto rows = expected.bytes().subspan(first * row, count * row);
+        CHECK(std::equal(out[m].begin(), out[m].end(), rows.begin(), rows.end()));
+      }
+    }
+  }
+  std::vector<std::byte> room(280 * 3);
+  const std::span<std::byte> all(room);
+  const auto write = [&](std::size_t first, std::size_t second) {
+    const std::vector<std::span<std::byte>> out{all.first(first), all.subspan(first, second)};
+    gridded.write_rows(rounding, 0, 149, dtype::f32, out, 1);
+  };
+  CHECK_THROWS_AS(write(280, 560), pluria::precondition_error);
+  CHECK_THROWS_AS(write(281, 281), pluria::precondition_error);
+  CHECK_THROWS_AS(write(420, 420), pluria::precondition_error);
+}
+
 TEST_CASE("a gridded tensor keeps its weights alive", "[member]") {
   auto weights =
       std::make_unique<tensor>(support::make_tensor(dtype::f32, "w", {2, 2}, std::vector<float>{7, 1, 2, 3}));

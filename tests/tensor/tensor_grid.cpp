@@ -12,6 +12,7 @@ namespace {
 
 using pluria::granule_map;
 using pluria::precondition_error;
+using pluria::tensor_grid;
 using int4 = pluria::symmetric_int<4>;
 
 // What a map of groups must be, found by walking through the tensor: a new granule begins at every row, and after every
@@ -92,6 +93,33 @@ TEST_CASE("a grid has as many granules as its map, and finds a weight's", "[tens
   CHECK(grid.at(1, 32).scale == 6.0F);
   CHECK_THROWS_AS(pluria::tensor_grid<int4>(map, std::vector<int4::granule>(5)), precondition_error);
   CHECK_THROWS_AS(pluria::tensor_grid<int4>(map, std::vector<int4::granule>(7)), precondition_error);
+}
+
+TEST_CASE("a part of a grid has the granules of its rows", "[tensor]") {
+  const auto grid_with = [](const granule_map& map) {
+    std::vector<int4::granule> granules(map.size());
+    for (std::size_t i = 0; i < granules.size(); ++i) {
+      granules[i].scale = static_cast<float>(i + 1);
+    }
+    return tensor_grid<int4>(map, granules);
+  };
+  for (const granule_map& map : {granule_map::whole(7, 100), granule_map::groups(7, 100, 100),
+                                 granule_map::groups(7, 100, 48), granule_map::groups(7, 0, 16)}) {
+    const auto grid = grid_with(map);
+    const auto part = grid.part(2, 4);
+    CHECK(part.map.rows() == 4);
+    CHECK(part.map.columns() == map.columns());
+    for (std::size_t row = 0; row < 4; ++row) {
+      for (std::size_t column = 0; column < map.columns(); ++column) {
+        CHECK(part.at(row, column) == grid.at(row + 2, column));
+        CHECK(part.map.run_end(column) == grid.map.run_end(column));
+      }
+    }
+    CHECK(grid.part(0, 7) == grid);
+    CHECK(grid.part(7, 0).map.rows() == 0);
+    CHECK_THROWS_AS(grid.part(4, 4), pluria::precondition_error);
+    CHECK_THROWS_AS(grid.part(8, 0), pluria::precondition_error);
+  }
 }
 
 TEST_CASE("grids are equal when maps and granules are", "[tensor]") {

@@ -17,7 +17,9 @@
 #include <cstdint>
 #include <cstring>
 #include <filesystem>
+#include <map>
 #include <memory>
+#include <numeric>
 #include <span>
 #include <string>
 #include <string_view>
@@ -132,64 +134,102 @@ inline checkpoint load_safetensors(const std::filesystem::path& path) {
   return parse_safetensors(file.bytes(), file.owner(), path.string());
 }
 
-/// Writes a checkpoint as a safetensors file, complete or not at all: names, dtypes, shapes, bytes, the tensors' order
-/// and the metadata come back unchanged. Throws bad_input, naming the file, when it cannot be written, a text is not
-/// UTF-8, or a tensor is called "__metadata__".
-inline void save_safetensors(const checkpoint& weights, const std::filesystem::path& path) {
-  // The header keeps the checkpoint's order; the bytes lie in the order of the elements' sizes, as the format's own
-  // implementation lays them out, so that in a mapped file every element is aligned.
-  const std::vector<tensor>& tensors = weights.tensors();
-  std::vector<std::size_t> layout(tensors.size());
-  for (std::size_t i = 0; i < layout.size(); ++i) {
-    layout[i] = i;
-  }
-  std::stable_sort(layout.begin(), layout.end(), [&](std::size_t a, std::size_t b) {
-    return size_of(tensors[a].type()) > size_of(tensors[b].type());
-  });
-  std::vector<std::uint64_t> begins(tensors.size());
-  std::uint64_t end = 0;
-  for (const std::size_t i : layout) {
-    begins[i] = end;
-    end += tensors[i].bytes().size();
-  }
+/// What a file says of a tensor before its bytes.
+struct tensor_description {
+  std::string name;
+  dtype type{};
+  tensor_shape shape;
 
-  const std::string file = path.string();
-  std::string header = "{";
-  if (!weights.metadata().empty()) {
-    header += R"("__metadata__":{)";
-    for (const auto& [key, value] : weights.metadata()) {
-      header += (header.back() == '{' ? "" : ",") + detail::quoted_json(key, file + ": __metadata__ key") + ':' +
-                detail::quoted_json(value, file + ": __metadata__: \"" + key + '"');
+  std::size_t bytes() const { return element_count(shape, "tensor \"" + name + '"') * size_of(type); }
+};
+
+/// Writes a safetensors file whose tensors' bytes come one after the other, so that a file larger than memory can be
+/// written. The file is complete when it is committed, or not there at all.
+class safetensors_writer {
+ public:
+  /// Writes the header: entries in their order, then metadata. The bytes lie in the order of the elements' sizes, as
+  /// the format's own implementation lays them out, so that in a mapped file every element is aligned. Throws
+  /// bad_input, naming the file, when it cannot be written, a text is not UTF-8, or a tensor is called "__metadata__".
+  safetensors_writer(const std::filesystem::path& path, const std::vector<tensor_description>& entries,
+                     const std::map<std::string, std::string>& metadata)
+      : order_(entries.size()), output_(path) {
+    std::iota(order_.begin(), order_.end(), std::size_t{0});
+    std::stable_sort(order_.begin(), order_.end(),
+                     [&](std::size_t a, std::size_t b) { return size_of(entries[a].type) > size_of(entries[b].type); });
+    std::vector<std::uint64_t> begins(entries.size());
+    for (const std::size_t i : order_) {
+      begins[i] = left_;
+      left_ += entries[i].bytes();
+    }
+
+    const std::string file = path.string();
+    std::string header = "{";
+    if (!metadata.empty()) {
+      header += R"("__metadata__":{)";
+      for (const auto& [key, value] : metadata) {
+        header += (header.back() == '{' ? "" : ",") + detail::quoted_json(key, file + ": __metadata__ key") + ':' +
+                  detail::quoted_json(value, file + ": __metadata__: \"" + key + '"');
+      }
+      header += '}';
+    }
+    for (std::size_t i = 0; i < entries.size(); ++i) {
+      const tensor_description& entry = entries[i];
+      const std::string where = file + ": tensor \"" + entry.name + '"';
+      if (entry.name == "__metadata__") {
+        throw bad_input(where + ": the format keeps this name for the metadata");
+      }
+      std::string shape;
+      for (const std::size_t extent : entry.shape) {
+        shape += (shape.empty() ? "" : ",") + std::to_string(extent);
+      }
+      header += (header.size() == 1 ? "" : ",") + detail::quoted_json(entry.name, where) + R"(:{"dtype":")" +
+                std::string(name_of(entry.type)) + R"(","shape":[)" + shape + R"(],"data_offsets":[)" +
+                std::to_string(begins[i]) + ',' + std::to_string(begins[i] + entry.bytes()) + "]}";
     }
     header += '}';
-  }
-  for (std::size_t i = 0; i < tensors.size(); ++i) {
-    const tensor& written = tensors[i];
-    const std::string where = file + ": tensor \"" + written.name() + '"';
-    if (written.name() == "__metadata__") {
-      throw bad_input(where + ": the format keeps this name for the metadata");
+    header.append((8 - header.size() % 8) % 8, ' ');
+    if (header.size() > detail::longest_safetensors_header) {
+      throw bad_input(
+          mismatch_message(file + ": header", "at most 100000000 bytes", std::to_string(header.size()) + " bytes"));
     }
-    std::string shape;
-    for (const std::size_t extent : written.shape()) {
-      shape += (shape.empty() ? "" : ",") + std::to_string(extent);
-    }
-    header += (header.size() == 1 ? "" : ",") + detail::quoted_json(written.name(), where) + R"(:{"dtype":")" +
-              std::string(name_of(written.type())) + R"(","shape":[)" + shape + R"(],"data_offsets":[)" +
-              std::to_string(begins[i]) + ',' + std::to_string(begins[i] + written.bytes().size()) + "]}";
-  }
-  header += '}';
-  header.append((8 - header.size() % 8) % 8, ' ');
-  if (header.size() > detail::longest_safetensors_header) {
-    throw bad_input(
-        mismatch_message(file + ": header", "at most 100000000 bytes", std::to_string(header.size()) + " bytes"));
+    const std::uint64_t length = header.size();
+    output_.write(std::as_bytes(std::span(&length, 1)));
+    output_.write(std::string_view(header));
   }
 
-  const std::uint64_t length = header.size();
-  replaced_file output(path);
-  output.write(std::as_bytes(std::span(&length, 1)));
-  output.write(std::string_view(header));
-  for (const std::size_t i : layout) {
-    output.write(tensors[i].bytes());
+  /// The entries' numbers in the order in which their bytes are written.
+  const std::vector<std::size_t>& order() const noexcept { return order_; }
+
+  /// The bytes that come next. Throws bad_input when they cannot be written, precondition_error beyond the last
+  /// tensor's end.
+  void write(std::span<const std::byte> bytes) {
+    require(bytes.size() <= left_, "safetensors_writer: more bytes than the tensors have");
+    left_ -= bytes.size();
+    output_.write(bytes);
+  }
+
+  /// Makes the file complete; see replaced_file. Throws precondition_error while bytes are missing.
+  void commit() {
+    require(left_ == 0, "safetensors_writer: not all tensors are written");
+    output_.commit();
+  }
+
+ private:
+  std::vector<std::size_t> order_;
+  std::uint64_t left_ = 0;
+  replaced_file output_;
+};
+
+/// Writes a checkpoint as a safetensors file, complete or not at all: names, dtypes, shapes, bytes, the tensors' order
+/// and the metadata come back unchanged. Throws as safetensors_writer.
+inline void save_safetensors(const checkpoint& weights, const std::filesystem::path& path) {
+  std::vector<tensor_description> entries;
+  for (const tensor& current : weights.tensors()) {
+    entries.push_back({current.name(), current.type(), current.shape()});
+  }
+  safetensors_writer output(path, entries, weights.metadata());
+  for (const std::size_t i : output.order()) {
+    output.write(weights.tensors()[i].bytes());
   }
   output.commit();
 }

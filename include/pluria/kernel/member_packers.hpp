@@ -25,23 +25,23 @@ namespace pluria::detail {
 // the caches, if blocks are whole lines: 4 and 8 bits.
 inline constexpr std::size_t past_cache_bytes = std::size_t{1} << 22;
 
-template <int Bits>
-std::uint32_t* block_at(std::uint32_t* first, std::uint64_t number) noexcept {
-  return first + number * packed_block<Bits>::words;
-}
-
-// The members that one pass over the weights packs, each for itself: the first block of each.
+// The members that one pass over the weights packs, each for itself: where each begins, with block number `first`.
 struct packed_blocks {
   std::span<std::uint32_t* const> members;
+  std::uint64_t first = 0;
   bool past_cache = false;
 
   std::size_t size() const noexcept { return members.size(); }
+  template <int Bits>
+  PLURIA_INLINE std::uint32_t* at(std::size_t member, std::uint64_t number) const {
+    return members[member] + (number - first) * packed_block<Bits>::words;
+  }
   template <class Split>
   PLURIA_INLINE void begin(const Split&, std::uint64_t) const {}
   template <class Split>
   PLURIA_INLINE void write(const Split& block, const typename Split::bounds& below, std::size_t member,
                            std::uint64_t number) const {
-    block.pack(below, block_at<Split::bits>(members[member], number), past_cache);
+    block.pack(below, at<Split::bits>(member, number), past_cache);
   }
 };
 
@@ -98,8 +98,8 @@ struct nearest_packer {
     return nearest::raised(position);
   }
   PLURIA_INLINE void operator()(const Split& block, std::uint64_t number) const {
-    for (std::uint32_t* member : out.members) {
-      block.pack_floors(block_at<Split::bits>(member, number));
+    for (std::size_t m = 0; m < out.size(); ++m) {
+      block.pack_floors(out.template at<Split::bits>(m, number));
     }
   }
 };

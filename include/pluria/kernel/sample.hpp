@@ -58,20 +58,32 @@ std::int32_t member_code(const basic_bernoulli<Generator>& rounding, std::int32_
 
 namespace detail {
 
-// Gives all blocks of a tensor, on its grid, to a packer.
+// Some rows of a tensor.
+struct row_range {
+  std::size_t first = 0;
+  std::size_t count = 0;
+};
+
+inline row_range all_rows(const tensor& weights) {
+  return {0, weights.rows()};
+}
+
+// Gives all blocks of some rows of a tensor, on its grid, to a packer.
 template <number_system N, class Arch, class Packer>
-void pack_blocks(const tensor& weights, const tensor_grid<N>& grid, int threads, const Packer& pack) {
+void pack_blocks(const tensor& weights, const row_range& rows, const tensor_grid<N>& grid, int threads,
+                 const Packer& pack) {
   weights.expect_weights();
   require(grid.map.rows() == weights.rows() && grid.map.columns() == weights.columns(),
           "sample: the grid must have the tensor's rows and columns");
   using reader = block_reader<N, Arch>;
   const reader read(weights, grid);
-  const std::uint64_t blocks = weights.rows() * blocks_per_row(weights.columns());
+  const std::uint64_t blocks = rows.count * blocks_per_row(weights.columns());
+  const std::uint64_t first = rows.first * blocks_per_row(weights.columns());
   const auto per_thread = blocks / static_cast<std::size_t>(thread_count(threads)) + 1;
   const std::uint64_t at_once = std::clamp<std::uint64_t>(per_thread, 64, 4096);
   parallel_for<division::dealt>((blocks + at_once - 1) / at_once, threads, [&](std::size_t part) {
-    const std::uint64_t begin = part * at_once;
-    const std::uint64_t count = std::min(blocks - begin, at_once);
+    const std::uint64_t begin = first + part * at_once;
+    const std::uint64_t count = std::min(first + blocks - begin, at_once);
     std::array<typename reader::run, reading_places> runs;
     for (std::size_t place = 0; place < runs.size(); ++place) {
       runs[place] = read.blocks(begin + count * place / runs.size(), begin + count * (place + 1) / runs.size());
@@ -83,47 +95,65 @@ void pack_blocks(const tensor& weights, const tensor_grid<N>& grid, int threads,
 
 // Members first, first + 1, ..., as many as `out` has room for, of Bernoulli rounding.
 template <number_system N, class Arch, class Generator, class Out>
-void pack_members(const tensor& weights, const tensor_grid<N>& grid, const basic_bernoulli<Generator>& rounding,
-                  std::uint64_t first, int threads, const Out& out) {
+void pack_members(const tensor& weights, const row_range& rows, const tensor_grid<N>& grid,
+                  const basic_bernoulli<Generator>& rounding, std::uint64_t first, int threads, const Out& out) {
   using split = typename block_reader<N, Arch>::split;
   const std::uint64_t hash = name_hash(weights.name());
   rounding.bits(hash, first + out.size() - 1);  // the last one's: refused here if it is beyond the period
   const auto random = rounding.bits(hash, first);
   if (rounding.coupling.is_independent()) {
-    pack_blocks<N, Arch>(weights, grid, threads, independent_packer<split, Generator, Out>{out, random});
+    pack_blocks<N, Arch>(weights, rows, grid, threads, independent_packer<split, Generator, Out>{out, random});
   } else {
     const auto place = static_cast<std::uint32_t>(first % rounding.coupling.block());
-    pack_blocks<N, Arch>(weights, grid, threads, lattice_packer<split, Generator, Out>{out, rounding, random, place});
+    pack_blocks<N, Arch>(weights, rows, grid, threads,
+                         lattice_packer<split, Generator, Out>{out, rounding, random, place});
   }
 }
 
 }  // namespace detail
 
-/// Fills `members` with members first, first + 1, ... of a tensor, in one pass over its weights; with `nearest` all are
-/// the same. The tensor's name and the number of a member decide its bits, nothing else does: not the other members,
-/// not the number of threads (0: all), not `Arch`, the xsimd architecture. Throws bad_input for tensors that are not
-/// F32, F16 or BF16, precondition_error when the members are not on one grid of the tensor's size. Weights must be
-/// finite, as quantizer::fit checks.
+/// Fills `members` with rows first_row, first_row + 1, ... of members first, first + 1, ... of a tensor, whose whole
+/// grid is `grid`, in one pass over these rows; with `nearest` all members are the same. The tensor's name and the
+/// number of a member decide its bits, nothing else does: not the other members or rows, not the number of threads (0:
+/// all), not `Arch`, the xsimd architecture. Throws bad_input for tensors that are not F32, F16 or BF16,
+/// precondition_error when the grid is not of the tensor's size, or the members are not all on grid.part(first_row,
+/// their rows). Weights must be finite, as quantizer::fit checks.
+template <number_system N, rounding_method R, class Arch = xsimd::default_arch>
+void sample_rows_into(std::span<packed_tensor<N>> members, const tensor& weights, const tensor_grid<N>& grid,
+                      std::size_t first_row, const R& rounding, std::uint64_t first, int threads = 1) {
+  if (members.empty()) {
+    return weights.expect_weights();
+  }
+  const tensor_grid<N>& part = members.front().grid();
+  const detail::row_range rows{first_row, members.front().rows()};
+  require(rows.first <= weights.rows() && rows.count <= weights.rows() - rows.first &&
+              members.front().columns() == weights.columns(),
+          "sample: the members' rows must be rows of the tensor");
+  std::vector<std::uint32_t*> places;
+  for (packed_tensor<N>& member : members) {
+    require(&member.grid() == &part, "sample: the members must share one grid");
+    places.push_back(member.data());
+  }
+  const detail::packed_blocks packed{places, rows.first * blocks_per_row(weights.columns()),
+                                     members.size() * members.front().words().size_bytes() >= detail::past_cache_bytes};
+  if constexpr (std::same_as<R, nearest>) {
+    using split = typename detail::block_reader<N, Arch>::split;
+    detail::pack_blocks<N, Arch>(weights, rows, grid, threads, detail::nearest_packer<split>{packed});
+  } else {
+    detail::pack_members<N, Arch>(weights, rows, grid, rounding, first, threads, packed);
+  }
+}
+
+/// Fills `members` with members first, first + 1, ... of a tensor, all of its rows; see sample_rows_into.
 template <number_system N, rounding_method R, class Arch = xsimd::default_arch>
 void sample_into(std::span<packed_tensor<N>> members, const tensor& weights, const R& rounding, std::uint64_t first,
                  int threads = 1) {
   if (members.empty()) {
     return weights.expect_weights();
   }
-  const tensor_grid<N>& grid = members.front().grid();
-  std::vector<std::uint32_t*> places;
-  for (packed_tensor<N>& member : members) {
-    require(&member.grid() == &grid, "sample: the members must share one grid");
-    places.push_back(member.data());
-  }
-  const detail::packed_blocks packed{places,
-                                     members.size() * members.front().words().size_bytes() >= detail::past_cache_bytes};
-  if constexpr (std::same_as<R, nearest>) {
-    using split = typename detail::block_reader<N, Arch>::split;
-    detail::pack_blocks<N, Arch>(weights, grid, threads, detail::nearest_packer<split>{packed});
-  } else {
-    detail::pack_members<N, Arch>(weights, grid, rounding, first, threads, packed);
-  }
+  require(members.front().rows() == weights.rows() && members.front().columns() == weights.columns(),
+          "sample: the grid must have the tensor's rows and columns");
+  sample_rows_into<N, R, Arch>(members, weights, members.front().grid(), 0, rounding, first, threads);
 }
 
 /// Members first, first + 1, ..., first + count - 1 of a tensor on a grid; see sample_into.
@@ -146,7 +176,7 @@ shared_floor_tensor<N> sample_shared_floor(const tensor& weights, std::shared_pt
                                            const basic_bernoulli<Generator>& rounding, std::uint64_t first,
                                            std::size_t count, int threads = 1) {
   shared_floor_tensor<N> members(std::move(grid), count);
-  detail::pack_members<N, Arch>(weights, members.grid(), rounding, first, threads,
+  detail::pack_members<N, Arch>(weights, detail::all_rows(weights), members.grid(), rounding, first, threads,
                                 detail::shared_floor_blocks{members.data(), count});
   return members;
 }
@@ -157,7 +187,7 @@ fixed_point_tensor<N, F> sample_fixed_point(const tensor& weights, std::shared_p
                                             int threads = 1) {
   fixed_point_tensor<N, F> positions(std::move(grid));
   using split = typename detail::block_reader<N, Arch>::split;
-  detail::pack_blocks<N, Arch>(weights, positions.grid(), threads,
+  detail::pack_blocks<N, Arch>(weights, detail::all_rows(weights), positions.grid(), threads,
                                detail::fixed_point_packer<split, F>{positions.data()});
   return positions;
 }

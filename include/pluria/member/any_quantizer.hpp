@@ -4,18 +4,24 @@
 // its grid from which members are drawn. The type is erased per tensor, never per weight: the loops behind it are the
 // typed ones of kernel/.
 
+#include <pluria/core/error.hpp>
+#include <pluria/core/parallel.hpp>
 #include <pluria/kernel/any_members.hpp>
 #include <pluria/kernel/sample.hpp>
+#include <pluria/member/identity.hpp>
 #include <pluria/quantize/quantizer.hpp>
 #include <pluria/quantize/rule.hpp>
-#include <pluria/rounding/bernoulli.hpp>
-#include <pluria/rounding/nearest.hpp>
 #include <pluria/tensor/checkpoint.hpp>
+#include <pluria/tensor/convert.hpp>
+#include <pluria/tensor/packed_tensor.hpp>
+#include <pluria/tensor/tensor_grid.hpp>
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <span>
 #include <string>
 #include <type_traits>
 #include <utility>
@@ -24,13 +30,15 @@
 
 namespace pluria {
 
-/// A rounding chosen at run time.
-using any_rounding = std::variant<nearest, bernoulli>;
-
 /// A tensor on its grid, ready to be rounded.
 struct gridded_tensor {
   /// Member k as a float32 tensor of grid values, with the tensor's name and shape.
   std::function<tensor(const any_rounding&, std::uint64_t k)> draw;
+  /// Rows first_row, first_row + 1, ... of members first, first + 1, ..., a member to each of `out`, as grid values of
+  /// a weight type (write_weights): all of `out` have room for the same rows. Throws precondition_error otherwise.
+  std::function<void(const any_rounding&, std::uint64_t first, std::size_t first_row, dtype type,
+                     std::span<const std::span<std::byte>> out, int threads)>
+      write_rows;
   /// Members first, first + 1, ... in a form of storage, to be multiplied; errors as stored_members. Empty unless the
   /// quantizer was made with_products.
   std::function<any_members(const any_rounding&, storage_form, std::uint64_t first, std::size_t count, int threads)>
@@ -98,9 +106,47 @@ class any_quantizer {
                       },
                       rounding);
                 },
+            .write_rows =
+                [weights, grid](const any_rounding& rounding, std::uint64_t first, std::size_t first_row, dtype type,
+                                std::span<const std::span<std::byte>> out, int threads) {
+                  std::visit(
+                      [&](const auto& method) {
+                        write_members<N, Arch>(weights, *grid, method, first, first_row, type, out, threads);
+                      },
+                      rounding);
+                },
             .store = {},
             .code_bits = form.code_bits(),
             .granule_bits = form.granule_bits()};
+  }
+
+  template <number_system N, class Arch, rounding_method R>
+  static void write_members(const tensor& weights, const tensor_grid<N>& grid, const R& rounding, std::uint64_t first,
+                            std::size_t first_row, dtype type, std::span<const std::span<std::byte>> out, int threads) {
+    const std::size_t row_bytes = weights.columns() * size_of(type);
+    if (out.empty() || row_bytes == 0) {
+      return;
+    }
+    const std::size_t rows = out.front().size() / row_bytes;
+    for (const auto& member : out) {
+      require(member.size() == rows * row_bytes, "write_rows: every member has room for the same whole rows");
+    }
+    const auto part = std::make_shared<const tensor_grid<N>>(grid.part(first_row, rows));
+    std::vector<packed_tensor<N>> members;
+    for (std::size_t m = 0; m < out.size(); ++m) {
+      members.emplace_back(part);
+    }
+    sample_rows_into<N, R, Arch>(members, weights, grid, first_row, rounding, first, threads);
+    constexpr std::size_t at_once = 64;
+    const std::size_t parts = (rows + at_once - 1) / at_once;
+    parallel_for(out.size() * parts, threads, [&](std::size_t index) {
+      const std::size_t m = index / parts;
+      std::vector<float> values(weights.columns());
+      for (std::size_t row = index % parts * at_once; row < std::min(rows, (index % parts + 1) * at_once); ++row) {
+        members[m].decode_row(row, values);
+        write_weights(values, type, out[m].subspan(row * row_bytes, row_bytes));
+      }
+    });
   }
 
   template <number_system N>

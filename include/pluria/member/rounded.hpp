@@ -7,6 +7,7 @@
 #include <pluria/core/parallel.hpp>
 #include <pluria/member/any_quantizer.hpp>
 #include <pluria/member/concept.hpp>
+#include <pluria/member/identity.hpp>
 #include <pluria/random/address.hpp>
 #include <pluria/tensor/checkpoint.hpp>
 #include <pluria/tensor/packing.hpp>
@@ -70,16 +71,7 @@ class rounded_members {
       storage_.code_bits += grids_.back()->code_bits;
       storage_.granule_bits += grids_.back()->granule_bits;
     }
-    identity_["pluria.stream"] = std::to_string(stream_version) + ", threefry4x32-" + std::to_string(generator::rounds);
-    identity_["pluria.system"] = joined(systems);
-    identity_["pluria.granularity"] = joined(granularities);
-    if (const auto* bsr = std::get_if<bernoulli>(&rounding_)) {
-      identity_["pluria.rounding"] = "bernoulli";
-      identity_["pluria.seed"] = std::to_string(bsr->seed);
-      identity_["pluria.coupling"] = bsr->coupling.name();
-    } else {
-      identity_["pluria.rounding"] = "nearest";
-    }
+    identity_.emplace(rounding_, systems, granularities);
   }
 
   /// Member k: rounded tensors are float32 grid values, the others share their bytes with the source. Its identity
@@ -89,17 +81,9 @@ class rounded_members {
     std::vector<std::optional<tensor>> drawn(grids_.size());
     parallel_for(grids_.size(), threads_,
                  [&](std::size_t i) { drawn[i] = grids_[i] ? grids_[i]->draw(rounding_, k) : sources[i]; });
-    checkpoint member(weights_.file(), weights_.metadata());
+    checkpoint member(weights_.file(), identity_->metadata(k, weights_.metadata()));
     for (std::size_t i = 0; i < drawn.size(); ++i) {
       member.add(origins_[i] == i ? *drawn[i] : drawn[origins_[i]]->renamed(sources[i].name()));
-    }
-    // What the source says of itself, if it is a member too, is not true of this one.
-    std::erase_if(member.metadata(), [](const auto& entry) { return entry.first.starts_with("pluria."); });
-    for (const auto& [key, value] : identity_) {
-      member.metadata()[key] = value;
-    }
-    if (std::holds_alternative<bernoulli>(rounding_)) {
-      member.metadata()["pluria.member"] = std::to_string(k);
     }
     return member;
   }
@@ -132,21 +116,13 @@ class rounded_members {
   const any_rounding& rounding() const noexcept { return rounding_; }
 
  private:
-  static std::string joined(const std::set<std::string>& names) {
-    std::string text;
-    for (const std::string& name : names) {
-      text += (text.empty() ? "" : " ") + name;
-    }
-    return text;
-  }
-
   checkpoint weights_;
   any_rounding rounding_;
   int threads_;
   std::vector<std::optional<gridded_tensor>> grids_;  // in the order of the tensors; none where a tensor is kept
   std::vector<std::size_t> origins_;                  // the first tensor with the same bytes, mostly itself
   storage storage_;
-  std::map<std::string, std::string> identity_;
+  std::optional<member_identity> identity_;
 };
 
 static_assert(member_source<rounded_members>);

@@ -52,6 +52,9 @@ class granule_map {
 
   bool is_whole() const noexcept { return group_ == 0; }
 
+  /// The same of `count` rows: a tensor's only granule is that of all its rows.
+  granule_map part(std::size_t count) const { return {count, columns_, per_row_, group_}; }
+
   friend bool operator==(const granule_map&, const granule_map&) = default;
 
  private:
@@ -80,6 +83,15 @@ struct tensor_grid {
   const typename N::granule& at(std::size_t row, std::size_t column) const noexcept {
     return granules[map.index(row, column)];
   }
+
+  /// The grid of rows first, ..., first + count - 1. Throws precondition_error beyond the last row.
+  tensor_grid part(std::size_t first, std::size_t count) const {
+    require(first <= map.rows() && count <= map.rows() - first, "tensor_grid: a part's rows must be rows of the grid");
+    const granule_map rows = map.part(count);
+    const auto begin = granules.begin() + static_cast<std::ptrdiff_t>(map.is_whole() ? 0 : map.index(first, 0));
+    return {rows, {begin, begin + static_cast<std::ptrdiff_t>(rows.size())}};
+  }
+
   friend bool operator==(const tensor_grid&, const tensor_grid&) = default;
 };
 

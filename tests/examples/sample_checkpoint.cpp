@@ -1,0 +1,362 @@
+// SPDX-License-Identifier: MIT
+#include <pluria/pluria.hpp>
+
+#include <signal.h>
+#include <sys/resource.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <chrono>
+#include <cstdint>
+#include <filesystem>
+#include <fstream>
+#include <limits>
+#include <memory>
+#include <nlohmann/json.hpp>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "examples/program.hpp"
+#include "support/catch.hpp"
+#include "support/integer_weights.hpp"
+
+namespace {
+
+using namespace pluria;
+namespace fs = std::filesystem;
+
+const std::string tiny = PLURIA_SOURCE_DIR "/examples/evaluate_vit/models/vit-tiny.safetensors";
+
+// A folder of this process, removed at the end.
+struct scratch {
+  fs::path path = fs::temp_directory_path() / ("pluria-sample-" + std::to_string(::getpid()));
+  scratch() {
+    fs::remove_all(path);
+    fs::create_directories(path);
+  }
+  ~scratch() { fs::remove_all(path); }
+  std::string operator/(const std::string& name) const { return (path / name).string(); }
+};
+
+program_result sample(const std::string& arguments) {
+  return run_program(PLURIA_SAMPLE_CHECKPOINT " " + arguments);
+}
+
+void check_done(const std::string& arguments) {
+  const program_result result = sample(arguments);
+  INFO(arguments << "\n" << result.output);
+  REQUIRE(result.status == 0);
+}
+
+// Exit status 2, and a message with all of `parts`.
+void check_refused(const std::string& arguments, const std::vector<std::string>& parts) {
+  const program_result result = sample(arguments);
+  INFO(arguments << "\n" << result.output);
+  CHECK(result.status == 2);
+  for (const std::string& part : parts) {
+    CHECK(result.output.find(part) != std::string::npos);
+  }
+}
+
+bool same_tensors(const checkpoint& a, const checkpoint& b) {
+  return std::equal(a.tensors().begin(), a.tensors().end(), b.tensors().begin(), b.tensors().end(),
+                    [](const tensor& x, const tensor& y) {
+                      return x.name() == y.name() && x.type() == y.type() && x.shape() == y.shape() &&
+                             std::equal(x.bytes().begin(), x.bytes().end(), y.bytes().begin(), y.bytes().end());
+                    });
+}
+
+tensor made(const std::string& name, const tensor_shape& shape, dtype type, std::uint32_t seed) {
+  return converted(tensor::from_floats(name, shape, support::integer_weights(element_count(shape, name), 1.0F, seed)),
+                   type);
+}
+
+// Two shards with an index, a configuration, and weights in another form.
+void make_folder(const fs::path& folder) {
+  fs::create_directories(folder);
+  checkpoint first("", {{"format", "pt"}});
+  first.add(made("model.embed_tokens.weight", {50, 64}, dtype::bf16, 1));
+  first.add(made("model.layers.0.q_proj.weight", {64, 64}, dtype::bf16, 2));
+  checkpoint second("", {{"format", "pt"}});
+  second.add(made("model.layers.0.up_proj.weight", {96, 64}, dtype::bf16, 3));
+  second.add(made("model.norm.weight", {64}, dtype::f32, 4));
+  save_safetensors(first, folder / "model-00001-of-00002.safetensors");
+  save_safetensors(second, folder / "model-00002-of-00002.safetensors");
+  write_file(folder / "model.safetensors.index.json",
+             R"({"metadata": {"total_size": 27136}, "weight_map": {)"
+             R"("model.embed_tokens.weight": "model-00001-of-00002.safetensors",)"
+             R"("model.layers.0.q_proj.weight": "model-00001-of-00002.safetensors",)"
+             R"("model.layers.0.up_proj.weight": "model-00002-of-00002.safetensors",)"
+             R"("model.norm.weight": "model-00002-of-00002.safetensors"}})");
+  write_file(folder / "config.json", "{}\n");
+  write_file(folder / "pytorch_model.bin", "the same weights once more");
+}
+
+}  // namespace
+
+TEST_CASE("sample_checkpoint writes the members that the library draws", "[examples]") {
+  const scratch folder;
+  check_done(tiny + " --output " + (folder / "half") + " --bits 4 --members 3 --first 2 --seed 9 --coupling lattice:4");
+  check_done(tiny + " --output " + (folder / "float") +
+             " --bits 4 --members 3 --first 2 --seed 9 --coupling lattice:4 --dtype F32 --threads 1");
+  const checkpoint source = load_safetensors(tiny);
+  const rounded_members members(source, quantizer<symmetric_int<4>>{}, bernoulli{.seed = 9, .coupling = lattice(4)});
+  for (std::uint64_t k = 2; k < 5; ++k) {
+    const std::string name = "/member-00" + std::to_string(k) + "/vit-tiny.safetensors";
+    const checkpoint whole = load_safetensors(folder / ("float" + name));
+    CHECK(whole.metadata() == members[k].metadata());
+    CHECK(same_tensors(whole, members[k]));
+    const checkpoint half = load_safetensors(folder / ("half" + name));
+    CHECK(half.metadata() == members[k].metadata());
+    CHECK(same_tensors(half, converted(members[k], dtype::f16)));
+  }
+}
+
+TEST_CASE("rounding to nearest is one checkpoint", "[examples]") {
+  const scratch folder;
+  check_done(tiny + " --output " + (folder / "out") + " --method rtn --bits 3 --dtype F32 --granularity group:32");
+  const checkpoint found = load_safetensors(folder / "out/nearest/vit-tiny.safetensors");
+  const rounded_members nearest_member(load_safetensors(tiny), quantizer<symmetric_int<3>, per_group>{per_group(32)},
+                                       nearest{});
+  CHECK(same_tensors(found, nearest_member[0]));
+  CHECK(found.metadata() == nearest_member[0].metadata());
+}
+
+TEST_CASE("a sharded checkpoint becomes sharded members with everything that loads them", "[examples]") {
+  const scratch folder;
+  make_folder(folder.path / "in");
+  const program_result result = sample((folder / "in") + " --output " + (folder / "out") + " --members 2");
+  INFO(result.output);
+  REQUIRE(result.status == 0);
+  CHECK(result.output.find("BF16 holds 8 binary digits") != std::string::npos);
+  CHECK(result.output.find("not copied: " + (folder / "in/pytorch_model.bin")) != std::string::npos);
+  std::vector<std::string> files;
+  for (const auto& entry : fs::directory_iterator(folder.path / "out/member-001")) {
+    files.push_back(entry.path().filename());
+  }
+  std::sort(files.begin(), files.end());
+  CHECK(files == std::vector<std::string>{"config.json", "model-00001-of-00002.safetensors",
+                                          "model-00002-of-00002.safetensors", "model.safetensors.index.json"});
+  CHECK(read_text(folder / "out/member-001/model.safetensors.index.json") ==
+        read_text(folder / "in/model.safetensors.index.json"));
+  for (const char* shard : {"model-00001-of-00002.safetensors", "model-00002-of-00002.safetensors"}) {
+    const checkpoint source = load_safetensors(folder.path / "in" / shard);
+    const rounded_members members(source, quantizer<symmetric_int<5>>{}, bernoulli{});
+    for (std::uint64_t k = 0; k < 2; ++k) {
+      const checkpoint found = load_safetensors(folder.path / "out" / ("member-00" + std::to_string(k)) / shard);
+      CHECK(found.metadata() == members[k].metadata());
+      CHECK(found.tensors()[1].type() == source.tensors()[1].type());
+      for (const tensor& current : source.tensors()) {
+        const tensor expected = converted(members[k][current.name()], current.type());
+        CHECK(found[current.name()].to_floats() == expected.to_floats());
+      }
+    }
+  }
+
+  // In F32 the shards grow, and the index says so.
+  check_done((folder / "in/model.safetensors.index.json") + " --output " + (folder / "float") +
+             " --members 1 --dtype F32");
+  const auto index = nlohmann::json::parse(read_text(folder / "float/member-000/model.safetensors.index.json"));
+  CHECK(index["metadata"]["total_size"] == 2 * 50 * 64 + 4 * (64 * 64 + 96 * 64 + 64));
+  CHECK(index["weight_map"].size() == 4);
+}
+
+TEST_CASE("patterns choose tensors and widths", "[examples]") {
+  const scratch folder;
+  make_folder(folder.path / "in");
+  check_done((folder / "in") + " --output " + (folder / "out") +
+             " --members 1 --include 'proj|embed' --exclude q_proj --bits 6 --bits-for 'up_=3' --bits-for '_proj=4'");
+  const auto common = nlohmann::json::parse(read_text(folder / "out/pluria.json"));
+  CHECK(common["tensors"] == nlohmann::json{{"model.embed_tokens.weight", "INT-6 channel"},
+                                            {"model.layers.0.up_proj.weight", "INT-3 channel"}});
+  const program_result plan =
+      sample((folder / "in") + " --dry-run --members 4 --include proj --bits-for up_proj=4 --granularity group:32");
+  INFO(plan.output);
+  CHECK(plan.status == 0);
+  // 64 x 64 in 5 bits and 96 x 64 in 4, 32 bits of scale for 32 weights.
+  CHECK(plan.output.find("10240 of 13504 parameters in 4 tensors are rounded, 5.40 bits each with their scales") !=
+        std::string::npos);
+  CHECK(plan.output.find("model.norm.weight") != std::string::npos);
+  CHECK_FALSE(fs::exists(folder.path / "in/pluria.json"));
+}
+
+TEST_CASE("a run goes on where another was stopped, with the same bits", "[examples]") {
+  const scratch folder;
+  const std::string common = tiny + " --seed 5 --bits 5 --output ";
+  check_done(common + (folder / "once") + " --members 6");
+  check_done(common + (folder / "twice") + " --members 2 --first 3");
+  // What a killed run leaves.
+  fs::create_directories(folder.path / "twice/member-001.partial");
+  write_file(folder.path / "twice/member-001.partial/vit-tiny.safetensors.1-0.partial", "half a file");
+  const auto untouched = fs::last_write_time(folder.path / "twice/member-003/vit-tiny.safetensors");
+  const program_result rest = sample(common + (folder / "twice") + " --members 6");
+  INFO(rest.output);
+  CHECK(rest.status == 0);
+  CHECK(rest.output.find("4 written, 2 there already") != std::string::npos);
+  CHECK(fs::last_write_time(folder.path / "twice/member-003/vit-tiny.safetensors") == untouched);
+  CHECK_FALSE(fs::exists(folder.path / "twice/member-001.partial"));
+  for (int k = 0; k < 6; ++k) {
+    const std::string name = "/member-00" + std::to_string(k) + "/vit-tiny.safetensors";
+    CHECK(read_text(folder / ("once" + name)) == read_text(folder / ("twice" + name)));
+  }
+}
+
+TEST_CASE("a run that is killed leaves nothing that looks finished", "[examples]") {
+  const scratch folder;
+  {
+    checkpoint large("large");
+    for (std::uint32_t i = 0; i < 8; ++i) {
+      large.add(made("layers." + std::to_string(i) + ".weight", {512, 1024}, dtype::f32, i));
+    }
+    save_safetensors(large, folder.path / "large.safetensors");
+  }
+  const std::string input = folder / "large.safetensors";
+  const std::string output = folder / "out";
+  for (const int milliseconds : {5, 20, 60, 150}) {
+    const ::pid_t child = ::fork();
+    if (child == 0) {
+      ::close(STDOUT_FILENO);
+      ::execl(PLURIA_SAMPLE_CHECKPOINT, "sample_checkpoint", input.c_str(), "--output", output.c_str(), "--members",
+              "4", nullptr);
+      ::_exit(127);
+    }
+    std::this_thread::sleep_for(std::chrono::milliseconds(milliseconds));
+    ::kill(child, SIGKILL);
+    ::waitpid(child, nullptr, 0);
+    for (int k = 0; fs::exists(output) && k < 4; ++k) {
+      const fs::path member = fs::path(output) / ("member-00" + std::to_string(k));
+      if (fs::exists(member)) {
+        CHECK(load_safetensors(member / "large.safetensors").tensors().size() == 8);
+      }
+    }
+  }
+  check_done(input + " --output " + output + " --members 4");
+  check_done(input + " --output " + (folder / "undisturbed") + " --members 4");
+  for (int k = 0; k < 4; ++k) {
+    const std::string name = "/member-00" + std::to_string(k) + "/large.safetensors";
+    CHECK(read_text(output + name) == read_text((folder / "undisturbed") + name));
+  }
+}
+
+TEST_CASE("members of other bits are not put beside those that are there", "[examples]") {
+  const scratch folder;
+  make_folder(folder.path / "in");
+  const std::string output = " --output " + (folder / "out");
+  check_done((folder / "in") + output + " --members 1 --seed 1");
+  check_refused((folder / "in") + output + " --members 2 --seed 2",
+                {"pluria.json: pluria.seed", "\"2\"", "found \"1\""});
+  check_refused((folder / "in") + output + " --members 2 --seed 1 --bits 4", {"pluria.system", "INT-4", "INT-5"});
+  check_refused((folder / "in") + output + " --members 2 --seed 1 --exclude q_proj", {"tensors", "q_proj"});
+  // The input changed between the runs.
+  checkpoint changed("", {{"format", "pt"}});
+  changed.add(made("model.layers.0.up_proj.weight", {96, 64}, dtype::bf16, 30));
+  changed.add(made("model.norm.weight", {64}, dtype::f32, 4));
+  save_safetensors(changed, folder.path / "in/model-00002-of-00002.safetensors");
+  check_refused((folder / "in") + output + " --members 2 --seed 1", {"pluria.json: input", "expected", "found"});
+  CHECK_FALSE(fs::exists(folder.path / "out/member-001"));
+  write_file(folder.path / "in/notes", "");
+  check_refused(tiny + " --output " + (folder / "in"), {"a new or empty folder", "no pluria.json"});
+}
+
+TEST_CASE("sample_checkpoint names what is wrong with its input", "[examples]") {
+  const scratch folder;
+  const std::string output = " --output " + (folder / "out");
+  make_folder(folder.path / "in");
+  check_refused(tiny, {"--output: expected a folder"});
+  check_refused((folder / "none") + output, {"none: cannot be opened"});
+  check_refused(tiny + output + " --members 0", {"--members: expected 1..65535, found 0"});
+  check_refused(tiny + output + " --bits 9", {"--bits"});
+  check_refused(tiny + output + " --method median", {"--method: expected bsr or rtn"});
+  check_refused(tiny + output + " --granularity row", {"--granularity: expected channel, tensor or group:G"});
+  check_refused(tiny + output + " --coupling lattice:3", {"--coupling: expected"});
+  check_refused(tiny + output + " --dtype F8", {"--dtype: expected input or F32"});
+  check_refused(tiny + output + " --include 'a('", {"--include: expected a regular expression"});
+  check_refused(tiny + output + " --include nothing", {"--include \"nothing\"", "none of that name"});
+  check_refused(tiny + output + " --exclude nothing", {"--exclude \"nothing\"", "none of that name"});
+  check_refused(tiny + output + " --exclude .", {"tensors to round: expected at least one"});
+  check_refused(tiny + output + " --bits-for 'cls=4'", {"--bits-for \"cls\"", "none of that name"});
+  check_refused(tiny + output + " --bits-for head", {"--bits-for: expected REGEX=BITS"});
+  check_refused(tiny + output + " --bits-for head=1", {"--bits-for", "2..8"});
+  check_refused(tiny + " --output " + (folder / "in/config.json") + "/out", {"config.json/out"});
+  CHECK_FALSE(fs::exists(folder.path / "out"));
+
+  fs::rename(folder.path / "in/model-00001-of-00002.safetensors", folder.path / "away");
+  check_refused((folder / "in") + output, {"shard model-00001-of-00002.safetensors: expected beside the index"});
+  checkpoint wrong("");
+  wrong.add(made("model.embed_tokens.weight", {5, 64}, dtype::bf16, 1));
+  save_safetensors(wrong, folder.path / "in/model-00001-of-00002.safetensors");
+  check_refused((folder / "in") + output, {"tensor \"model.layers.0.q_proj.weight\": expected by", "not found"});
+  wrong.add(made("model.layers.0.q_proj.weight", {64, 64}, dtype::bf16, 2));
+  wrong.add(made("extra.weight", {64, 64}, dtype::bf16, 2));
+  save_safetensors(wrong, folder.path / "in/model-00001-of-00002.safetensors");
+  check_refused((folder / "in") + output, {"tensor \"extra.weight\": not in the weight_map"});
+  write_file(folder.path / "in/model.safetensors.index.json", "{\"weight_map\": {\"a\": \"../b\"}}");
+  check_refused((folder / "in") + output, {"tensor \"a\": expected the name of a file beside it, found \"../b\""});
+  write_file(folder.path / "in/model.safetensors.index.json", "[]");
+  check_refused((folder / "in") + output, {"expected a JSON object with \"weight_map\""});
+  fs::remove(folder.path / "in/model.safetensors.index.json");
+  check_refused((folder / "in") + output, {"model.safetensors or a single .safetensors file, found 2"});
+
+  std::vector<float> values(64 * 64, 1.0F);
+  values[70] = std::numeric_limits<float>::quiet_NaN();
+  checkpoint broken("");
+  broken.add(made("a.weight", {64, 64}, dtype::f32, 1));
+  broken.add(tensor::from_floats("b.weight", {64, 64}, values));
+  save_safetensors(broken, folder.path / "broken.safetensors");
+  check_refused((folder / "broken.safetensors") + output + "/nan",
+                {"broken.safetensors: tensor \"b.weight\", index 70: expected a finite weight, found nan"});
+  for (const auto& entry : fs::directory_iterator(folder.path / "out/nan")) {
+    CHECK(entry.path().filename() == "pluria.json");
+  }
+}
+
+TEST_CASE("a checkpoint larger than memory needs little of it", "[examples]") {
+#if !PLURIA_EXHAUSTIVE
+  SUCCEED("sanitizers need more memory than the limit");
+  return;
+#endif
+  // Three gigabytes of zeros, a hole on the disk: five tensors that are copied and one that is rounded.
+  const scratch folder;
+  const std::size_t rows = 8192;
+  const std::size_t columns = 32768;  // 512 MiB in bfloat16
+  std::vector<tensor_description> entries;
+  for (int i = 0; i < 6; ++i) {
+    entries.push_back({"layers." + std::to_string(i) + ".weight", dtype::bf16, {rows, columns}});
+  }
+  {
+    // The header of a safetensors_writer, and a hole instead of the bytes.
+    std::string header = "{";
+    std::uint64_t begin = 0;
+    for (const tensor_description& entry : entries) {
+      header += (begin == 0 ? "" : ",") +
+                ("\"" + entry.name + R"(":{"dtype":"BF16","shape":[8192,32768],)" + "\"data_offsets\":[" +
+                 std::to_string(begin) + "," + std::to_string(begin + entry.bytes()) + "]}");
+      begin += entry.bytes();
+    }
+    header += "}";
+    header.append((8 - header.size() % 8) % 8, ' ');
+    std::ofstream file(folder.path / "sparse.safetensors", std::ios::binary);
+    const std::uint64_t length = header.size();
+    file.write(reinterpret_cast<const char*>(&length), sizeof length);
+    file << header;
+    file.close();
+    fs::resize_file(folder.path / "sparse.safetensors", 8 + header.size() + begin);
+  }
+  // The peak counts the pages of the mapped input, too.
+  const ::pid_t child = ::fork();
+  if (child == 0) {
+    ::close(STDOUT_FILENO);
+    const std::string input = folder / "sparse.safetensors";
+    const std::string output = folder / "out";
+    ::execl(PLURIA_SAMPLE_CHECKPOINT, "sample_checkpoint", input.c_str(), "--output", output.c_str(), "--members", "1",
+            "--include", "layers.5", nullptr);
+    ::_exit(127);
+  }
+  int status = 0;
+  struct rusage usage {};
+  REQUIRE(::wait4(child, &status, 0, &usage) == child);
+  CHECK((WIFEXITED(status) && WEXITSTATUS(status) == 0));
+  CHECK(usage.ru_maxrss < 900 * 1024);  // KiB
+}
