@@ -54,3 +54,41 @@ check(
   "| Eigen float | <N> (<N>, <N> GFLOP/s) |"
   "| shared floor INT-4, int8, S=10 | <N> (<N>, <N> GFLOP/s) |"
 )
+
+# The picture of quality against cost, of made figures: times of products from one file, NLL and bytes from another.
+set(rates "")
+foreach(rate "Eigen float" "bfloat16" "packed INT-4, channel, int8, S=1" "shared floor INT-4, channel, int8, S=2")
+  string(APPEND rates
+         "{\"run_name\": \"rate/${rate}/4096x4096\", \"run_type\": \"iteration\", \"repetitions\": 1, "
+         "\"family_index\": 0, \"seconds\": 0.0025},"
+  )
+endforeach()
+string(REGEX REPLACE ",$" "" rates "${rates}")
+file(WRITE ${FOLDER}/times.json "{\"benchmarks\": [${rates}]}")
+set(rows "")
+foreach(row "bfloat16|rtn|1" "INT-4|rtn|1" "INT-4|bsr|1" "INT-4|bsr|2")
+  string(REPLACE "|" ";" row "${row}")
+  list(GET row 0 system)
+  list(GET row 1 method)
+  list(GET row 2 members)
+  string(APPEND rows "{\"system\": \"${system}\", \"method\": \"${method}\", \"members\": ${members}, "
+                     "\"total_bytes\": 1048576, \"nll\": 0.25, \"calibrated_nll\": 0.2},"
+  )
+endforeach()
+string(REGEX REPLACE ",$" "" rows "${rows}")
+file(WRITE ${FOLDER}/quality.json
+     "{\"parameters\": 524288, \"full_precision\": {\"nll\": 0.3}, "
+     "\"full_precision_calibrated\": {\"nll\": 0.1}, \"rows\": [${rows}]}"
+)
+execute_process(
+  COMMAND ${REPORT} quality ${FOLDER}/times.json --evaluation ${FOLDER}/quality.json OUTPUT_VARIABLE quality
+          COMMAND_ERROR_IS_FATAL ANY
+)
+foreach(expected "| float | 2.5 | 2 | 0.3000 | 0.1000 |" "| bfloat16 | 2.5 | 1 | 0.2500 | 0.2000 |"
+                 "| 2 members INT-4 | 2.5 | 1 | 0.2500 | 0.2000 |"
+)
+  string(FIND "${quality}" "${expected}" place)
+  if(place EQUAL -1)
+    message(FATAL_ERROR "expected a line like ${expected}, found:\n${quality}")
+  endif()
+endforeach()

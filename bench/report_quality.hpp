@@ -51,9 +51,9 @@ inline nlohmann::json read_json(const std::string& file) {
 
 }  // namespace detail
 
-/// Full precision as float32; bfloat16 and every INT-b to nearest; ensembles of 2, 4, 8 and 16 members over a shared
-/// floor. `evaluation` was written by evaluate_vit with calibration images. Throws bad_input where the benchmark has no
-/// such product.
+/// Full precision as float32; bfloat16 and every INT-b to nearest; ensembles of 2, 4, 8 and 16 INT-5 or INT-4 members
+/// over a shared floor. `evaluation` was written by evaluate_vit with calibration images. Throws bad_input where the
+/// benchmark has no such product.
 inline std::vector<quality_point> quality_points(const report& from, const nlohmann::json& evaluation) {
   const double mebibyte = 1 << 20;
   std::vector<quality_point> points{{"float", "", detail::milliseconds_of(from, "Eigen float"),
@@ -64,7 +64,8 @@ inline std::vector<quality_point> quality_points(const report& from, const nlohm
     const std::string system = row.at("system");
     const std::size_t members = row.at("members");
     const bool is_ensemble = row.at("method") == "bsr";
-    if (is_ensemble && members != 2 && members != 4 && members != 8 && members != 16) {
+    if (is_ensemble && (!(system == "INT-5" || system == "INT-4") ||
+                        !(members == 2 || members == 4 || members == 8 || members == 16))) {
       continue;
     }
     const std::string product = system == "bfloat16" ? system
@@ -122,8 +123,8 @@ inline bool draw_quality(const std::vector<quality_point>& points, const std::fi
       const std::string what = i == 0 ? "single models, to nearest" : names[i] + " ensembles, S members";
       text += (i == 0 ? "" : ", ") + index + "3 " + style + "pt 7 ps 1.1 " + colour + "title '" + what + "', " + index +
               "4 " + (i == 0 ? "with points " : "with linespoints lw 1 dt 2 ") + "pt 6 ps 1.1 " + colour +
-              "title '   the same, one temperature', " + index + "3:5 with labels offset 0,0.8 font ',8' tc rgb '" +
-              colours[i % 4] + "' notitle";
+              "title '   the same, one temperature', " + index + "3:5 with labels " +
+              (i == 0 ? "offset 0,0.8" : "left offset 0.8,0.3") + " font ',8' tc rgb '" + colours[i % 4] + "' notitle";
     }
     return text + "\n";
   };
@@ -133,9 +134,10 @@ inline bool draw_quality(const std::vector<quality_point>& points, const std::fi
       "'#eeeeee'\nset border 3\nset tics nomirror\nset logscale x\nset xtics (0.5,1,2,3,4,5,8,10,15,20)\n"
       "set ylabel 'negative log-likelihood, test images'\nset multiplot\nset origin 0,0\nset size "
       "0.42,1\n" +
-          panel(1, "ms for one token times a matrix of 4096 x 4096 from memory, one core", "unset key") +
+          panel(1, "ms for one token times a matrix of 4096 x 4096 from memory, one core",
+                "unset key\nset xrange [0.5:6]") +
           "set origin 0.42,0\nset size 0.58,1\nunset ylabel\n" +
-          panel(2, "MiB of weights, all of the model", "set key outside right center reverse Left") +
+          panel(2, "MiB of weights, all of the model", "set key outside right center reverse Left\nset xrange [2:22]") +
           "unset multiplot\n");
   return std::system("command -v gnuplot > /dev/null 2>&1") == 0 &&
          std::system(("cd '" + folder.string() + "' && gnuplot quality.gnuplot").c_str()) == 0;
