@@ -28,7 +28,7 @@ void add_reference(streaming_scores& target, std::size_t first, std::size_t last
   std::vector<double> member(classes);
   for (std::size_t i = first; i < last; ++i) {
     target.add(i, mean, [&](std::size_t k) {
-      detail::log_softmax(std::span<const float>(logits[k]).subspan(i * classes, classes), member);
+      log_softmax(std::span<const float>(logits[k]).subspan(i * classes, classes), member);
       return std::span<const double>(member);
     });
   }

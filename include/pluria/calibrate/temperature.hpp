@@ -19,11 +19,10 @@ namespace pluria {
 inline constexpr double smallest_temperature = 0.01;
 inline constexpr double largest_temperature = 100.0;
 
-namespace detail {
-
+/// The derivatives of an NLL by beta.
 struct slope_and_curvature {
-  double slope = 0.0;      // NLL' with respect to beta
-  double curvature = 0.0;  // NLL''
+  double slope = 0.0;
+  double curvature = 0.0;
 
   slope_and_curvature& operator+=(const slope_and_curvature& other) noexcept {
     slope += other.slope;
@@ -32,8 +31,10 @@ struct slope_and_curvature {
   }
 };
 
-// What one example adds to both. Log-probabilities are taken relative to the row's largest: exponents cannot overflow,
-// and uniform rows give exactly 0.
+/// What one example's log-probabilities [C] and label, a class of positive probability, add to both.
+//
+// Log-probabilities are taken relative to the row's largest: exponents cannot overflow, and uniform rows give exactly
+// 0.
 inline slope_and_curvature nll_derivatives(std::span<const double> row, std::size_t label, double beta) noexcept {
   const double largest = row[most_probable(row)];
   double weights = 0.0;
@@ -52,34 +53,13 @@ inline slope_and_curvature nll_derivatives(std::span<const double> row, std::siz
   return {expected - (row[label] - largest), second / weights - expected * expected};
 }
 
-// Throws bad_input when the label of an example has probability zero.
+/// Throws bad_input, naming the example, when its label has probability zero: its NLL is +inf for every T.
 inline void check_label_probability(std::span<const double> row, std::size_t label, std::size_t example) {
   if (row[label] == -std::numeric_limits<double>::infinity()) {
     throw bad_input(mismatch_message("probability of the label of example " + std::to_string(example),
                                      "more than 0, for a temperature to be fitted", "0"));
   }
 }
-
-// The log-probabilities of one example's p^(1/T) renormalized. Throws bad_input for a row without any probability.
-inline void apply_temperature(std::span<const double> row, double temperature, std::size_t example,
-                              std::span<double> result) {
-  const double largest = row[most_probable(row)];
-  if (largest == -std::numeric_limits<double>::infinity()) {
-    throw bad_input(mismatch_message("example " + std::to_string(example), "a class of positive probability", "none"));
-  }
-  double sum = 0.0;
-  for (std::size_t c = 0; c < row.size(); ++c) {
-    const double scaled = (row[c] - largest) / temperature;
-    result[c] = scaled;
-    sum += std::exp(scaled);
-  }
-  const double log_sum = std::log(sum);
-  for (double& value : result) {
-    value -= log_sum;
-  }
-}
-
-}  // namespace detail
 
 /// The search for the temperature of the least NLL, apart from where the derivatives come from: each pass may be one
 /// over files.
@@ -103,7 +83,7 @@ class temperature_search {
 
   /// Takes the derivatives of the NLL, or one positive multiple of them all, at betas(). Throws precondition_error when
   /// their number is another.
-  void add(std::span<const detail::slope_and_curvature> at_betas) {
+  void add(std::span<const slope_and_curvature> at_betas) {
     require(!done() && at_betas.size() == betas_.size(), "temperature_search: one result for every beta");
     ++passes_;
     if (passes_ == 1 && ends_at_bound(at_betas[0].slope, at_betas[1].slope)) {
@@ -135,7 +115,7 @@ class temperature_search {
     return false;
   }
 
-  void step(detail::slope_and_curvature at_beta) {
+  void step(slope_and_curvature at_beta) {
     (at_beta.slope < 0.0 ? low_ : high_) = log_beta_;
     if (at_beta.slope == 0.0) {
       betas_.clear();
@@ -177,15 +157,15 @@ class temperature_search {
 inline double fit_temperature(const log_probability_table& table, std::span<const std::int32_t> labels) {
   check_examples(table, labels);
   for (std::size_t i = 0; i < labels.size(); ++i) {
-    detail::check_label_probability(table.row(i), static_cast<std::size_t>(labels[i]), i);
+    check_label_probability(table.row(i), static_cast<std::size_t>(labels[i]), i);
   }
   temperature_search search;
   while (!search.done()) {
-    std::vector<detail::slope_and_curvature> sums(search.betas().size());
+    std::vector<slope_and_curvature> sums(search.betas().size());
     for (std::size_t i = 0; i < table.rows(); ++i) {
       const auto label = static_cast<std::size_t>(labels[i]);
       for (std::size_t j = 0; j < sums.size(); ++j) {
-        sums[j] += detail::nll_derivatives(table.row(i), label, search.betas()[j]);
+        sums[j] += nll_derivatives(table.row(i), label, search.betas()[j]);
       }
     }
     search.add(sums);
@@ -193,16 +173,38 @@ inline double fit_temperature(const log_probability_table& table, std::span<cons
   return search.temperature();
 }
 
-/// The log-probabilities of p^(1/T) renormalized, nats, [N, C] row-major; probabilities of zero stay zero. Throws as
-/// `check_table`, bad_input for a row without any probability, precondition_error unless T is positive and finite.
+/// Writes the log-probabilities of one example's p^(1/T) renormalized, nats, [C]. Needs a class of positive
+/// probability. Throws precondition_error unless T is positive and finite and both rows have the same length.
+inline void apply_temperature(std::span<const double> row, double temperature, std::span<double> result) {
+  require(temperature > 0.0 && temperature <= std::numeric_limits<double>::max(),
+          "a temperature must be positive and finite");
+  require(row.size() == result.size(), "apply_temperature: rows of the same length");
+  const double largest = row[most_probable(row)];
+  double sum = 0.0;
+  for (std::size_t c = 0; c < row.size(); ++c) {
+    const double scaled = (row[c] - largest) / temperature;
+    result[c] = scaled;
+    sum += std::exp(scaled);
+  }
+  const double log_sum = std::log(sum);
+  for (double& value : result) {
+    value -= log_sum;
+  }
+}
+
+/// The same for every example, [N, C] row-major; probabilities of zero stay zero. Throws as `check_table`, bad_input
+/// for a row without any probability, precondition_error unless T is positive and finite.
 inline std::vector<double> apply_temperature(const log_probability_table& table, double temperature) {
   check_table(table);
   require(temperature > 0.0 && temperature <= std::numeric_limits<double>::max(),
           "a temperature must be positive and finite");
   std::vector<double> result(table.values.size());
   for (std::size_t i = 0; i < table.rows(); ++i) {
-    detail::apply_temperature(table.row(i), temperature, i,
-                              std::span(result).subspan(i * table.classes, table.classes));
+    const std::span<const double> row = table.row(i);
+    if (row[most_probable(row)] == -std::numeric_limits<double>::infinity()) {
+      throw bad_input(mismatch_message("example " + std::to_string(i), "a class of positive probability", "none"));
+    }
+    apply_temperature(row, temperature, std::span(result).subspan(i * table.classes, table.classes));
   }
   return result;
 }

@@ -34,26 +34,10 @@ concept logit_matrix = requires(const Matrix& matrix) {
   static_cast<std::size_t>(matrix.cols());
 };
 
-namespace detail {
-
-/// log(e^a + e^b). Adding to -inf, a sum of nothing, is exact.
-inline double log_add(double a, double b) noexcept {
-  const double larger = std::max(a, b);
-  const double smaller = std::min(a, b);
-  return smaller == -std::numeric_limits<double>::infinity() ? larger : larger + std::log1p(std::exp(smaller - larger));
-}
-
-/// Adds a member's distribution to the sum of others: log(e^sums[c] + e^member[c]) in every class.
-inline void log_add(std::span<double> sums, std::span<const double> member) noexcept {
-  for (std::size_t c = 0; c < sums.size(); ++c) {
-    sums[c] = log_add(sums[c], member[c]);
-  }
-}
-
 /// Throws bad_input unless one row of logits gives a distribution: finite numbers or -inf, at least one of them finite.
 /// `example()` is what messages call the row: "member 2, example 7".
 template <std::floating_point Logit, std::invocable Name>
-void check_logits(std::span<const Logit> row, const Name& example) {
+void check_logit_row(std::span<const Logit> row, const Name& example) {
   bool any_finite = false;
   for (std::size_t c = 0; c < row.size(); ++c) {
     if (!(row[c] <= std::numeric_limits<Logit>::max())) [[unlikely]] {
@@ -81,6 +65,22 @@ double log_softmax(std::span<const Logit> logits, std::span<double> log_probabil
     value -= log_sum;
   }
   return largest + log_sum;
+}
+
+namespace detail {
+
+/// log(e^a + e^b). Adding to -inf, a sum of nothing, is exact.
+inline double log_add(double a, double b) noexcept {
+  const double larger = std::max(a, b);
+  const double smaller = std::min(a, b);
+  return smaller == -std::numeric_limits<double>::infinity() ? larger : larger + std::log1p(std::exp(smaller - larger));
+}
+
+/// Adds a member's distribution to the sum of others: log(e^sums[c] + e^member[c]) in every class.
+inline void log_add(std::span<double> sums, std::span<const double> member) noexcept {
+  for (std::size_t c = 0; c < sums.size(); ++c) {
+    sums[c] = log_add(sums[c], member[c]);
+  }
 }
 
 /// The entries of a matrix whose rows follow each other.
@@ -134,7 +134,7 @@ class predictive {
     std::vector<double> member(classes_);
     for (std::size_t row = 0; row < logits.size() / classes_; ++row) {
       const std::size_t example = first_example + row;
-      detail::log_softmax(logits.subspan(row * classes_, classes_), member);
+      log_softmax(logits.subspan(row * classes_, classes_), member);
       detail::log_add(std::span(log_sums_).subspan(example * classes_, classes_), member);
       entropy_sums_[example] += entropy(member);
       const std::size_t vote = most_probable(std::span<const double>(member));
@@ -256,7 +256,7 @@ class predictive {
       const std::size_t example = first_example + row;
       require(member_counts_[example] < std::numeric_limits<std::uint16_t>::max(),
               "at most 65535 members can be added");
-      detail::check_logits(logits.subspan(row * classes_, classes_), [&] {
+      check_logit_row(logits.subspan(row * classes_, classes_), [&] {
         return "member " + std::to_string(member_counts_[example]) + ", example " + std::to_string(example);
       });
     }
