@@ -295,7 +295,9 @@ inline std::string to_table(const evaluation& result) {
     return is_shown ? fmt::format("{:<16} ", content) : std::string();
   };
   const auto signed_pair = [](const std::optional<mean_and_error>& pair) {
-    return pair ? fmt::format("{:+.4f} +-{:.4f}", pair->mean, pair->standard_error) : std::string();
+    // Without the sign that a NaN may have.
+    const auto plain = [](double value) { return std::isnan(value) ? std::abs(value) : value; };
+    return pair ? fmt::format("{:+.4f} +-{:.4f}", plain(pair->mean), plain(pair->standard_error)) : std::string();
   };
   const bool has_reference = result.full_precision.has_value();
   std::string table = fmt::format("{:<14} {:>3}  {:<6} {}{}{:>6}  {:<14} {:>6} {:<6} {:<6} {}\n", "", "S", "NLL",
@@ -307,7 +309,7 @@ inline std::string to_table(const evaluation& result) {
       fmt::format("{:>5}  {:<6} {}{}\n", "T", "NLL", difference(has_reference, "- full precision"), "ECE");
   const auto line = [&](const std::string& name, const std::string& members, const score_row& s, bool has_members,
                         const std::optional<ensemble_budget>& budget) {
-    table += fmt::format("{:<14} {:>3}  {:.4f} {}{}{:6.2f}  {:.4f}+-{:.4f} {:+.3f} {:.4f} {:<6} {}\n", name, members,
+    table += fmt::format("{:<14} {:>3}  {:<6.4f} {}{}{:6.2f}  {:.4f}+-{:.4f} {:+.3f} {:.4f} {:<6} {}\n", name, members,
                          s.nll, difference(has_reference, signed_pair(s.nll_difference)),
                          difference(has_rtn, signed_pair(s.rtn_nll_difference)), 100 * s.err, s.ece, s.ece_se,
                          s.confidence_gap, s.brier, has_members ? fmt::format("{:.4f}", s.ambiguity) : "",
@@ -319,7 +321,7 @@ inline std::string to_table(const evaluation& result) {
                      : fmt::format("{:17}  ", "");
     }
     if (s.calibrated) {
-      more += fmt::format("{:5.3f}  {:.4f} {}{:.4f}", s.calibrated->temperature, s.calibrated->nll,
+      more += fmt::format("{:5.3f}  {:<6.4f} {}{:.4f}", s.calibrated->temperature, s.calibrated->nll,
                           difference(has_reference, signed_pair(s.calibrated_nll_difference)), s.calibrated->ece);
     }
     more.erase(more.find_last_not_of(' ') + 1);

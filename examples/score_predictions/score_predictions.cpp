@@ -530,18 +530,21 @@ int main(int argument_count, char** arguments) {
   CLI::App app("Scores the ensemble of members whose predictions are in files, one file a member.\n");
   app.option_defaults()->always_capture_default();
   app.add_option(
-      "--members", chosen.members,
-      "members' logits: .npy of shape [N, C], float16, float32 or float64; files, or a quoted pattern; members "
-      "are in the order of their names, numbers as numbers");
+         "--members", chosen.members,
+         "members' logits: .npy of shape [N, C], float16, float32 or float64; files, or a quoted pattern; members "
+         "are in the order of their names, numbers as numbers")
+      ->default_str("");
   app.add_option("--kld", chosen.kld,
                  "instead: files of llama-perplexity --save-all-logits, whose tokens are the labels; so are then "
-                 "--reference and --calibration-*; errors are over contexts");
+                 "--reference and --calibration-*; errors are over contexts")
+      ->default_str("");
   app.add_option("--labels", chosen.labels, "integers of shape [N], .npy");
   app.add_flag("--probabilities", chosen.probabilities,
                "the .npy files hold probabilities, rows with a sum within 1e-4 of 1 (float16: 1e-3 + 6e-8 C)");
   app.add_option("--reference", chosen.reference, "the model that the members came from, likewise");
   app.add_option("--calibration-members", chosen.calibration_members,
-                 "the same members on other examples, on which one temperature is fitted for every S");
+                 "the same members on other examples, on which one temperature is fitted for every S")
+      ->default_str("");
   app.add_option("--calibration-labels", chosen.calibration_labels, "their labels");
   app.add_option("--calibration-reference", chosen.calibration_reference, "the reference on the same examples");
   app.add_option("--groups", chosen.groups,

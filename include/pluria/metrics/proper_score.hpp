@@ -152,6 +152,9 @@ inline mean_and_error paired_difference(std::span<const double> a, std::span<con
   for (const double sum : residual) {
     squares += sum * sum;
   }
+  if (residual.size() < 2) {
+    return {mean, std::numeric_limits<double>::quiet_NaN()};  // its residuals cancel only up to rounding
+  }
   const auto groups = static_cast<double>(residual.size());
   return {mean, std::sqrt(squares * (groups / (groups - 1.0))) / static_cast<double>(a.size())};
 }
