@@ -5,6 +5,7 @@
 #include <pluria/calibrate/temperature.hpp>
 #include <pluria/ensemble/budget.hpp>
 #include <pluria/ensemble/scores.hpp>
+#include <pluria/ensemble/streaming_scores.hpp>
 
 #include <fmt/format.h>
 
@@ -15,7 +16,9 @@
 #include <cstdint>
 #include <nlohmann/json.hpp>
 #include <optional>
+#include <span>
 #include <string>
+#include <utility>
 #include <vector>
 
 namespace pluria::examples {
@@ -39,7 +42,7 @@ struct score_row {
   double ambiguity = 0.0;
   double mean_member_nll = 0.0;
   double mean_member_err = 0.0;
-  mean_and_error nll_difference{0.0, 0.0};                  ///< to full precision, paired over examples
+  std::optional<mean_and_error> nll_difference;             ///< to full precision, paired over examples
   std::optional<mean_and_error> rtn_nll_difference;         ///< to RTN at the same width, paired; none for RTN itself
   std::optional<mean_and_error> calibrated_nll_difference;  ///< the same with a temperature on both sides
   std::optional<calibrated_scores> calibrated;              ///< where there is a calibration set
@@ -50,17 +53,29 @@ struct score_row {
 struct evaluation_row {
   std::string system;
   int bits = 0;
-  std::string method;  ///< "rtn" or "bsr"
+  std::string method;  ///< "rtn" or "bsr"; "members" where nothing is known of them but what they predict
   std::string granularity;
   std::string coupling;
   std::string storage;  ///< "packed", "shared_floor" or "fixed_point"
   std::uint64_t seed = 0;
   bool complete_block = true;
-  ensemble_budget budget;
+  std::size_t members = 0;
+  std::optional<ensemble_budget>
+      budget;  ///< none where only predictions are known: of the fields above, system and method
   score_row scores;
 };
 
-/// A whole evaluation.
+/// Whether a row is one of an ensemble's, for S = 1, 2, ...
+inline bool is_ensemble(const evaluation_row& row) {
+  return row.method != "rtn";
+}
+
+/// What tables and pictures call a row: "INT-4 LPE-BSR".
+inline std::string label_of(const evaluation_row& row) {
+  return row.system + (row.method == "bsr" ? " LPE-BSR" : row.method == "rtn" ? " RTN" : "");
+}
+
+/// A whole evaluation. Where only predictions are known, model and parameters are not.
 struct evaluation {
   std::string model;
   std::size_t parameters = 0;
@@ -70,20 +85,36 @@ struct evaluation {
   std::string activations = "float32";
   std::size_t activation_bytes = 0;  ///< of all members, per thread; 0: members were run one after the other
   std::size_t resident_bytes = 0;    ///< of the process with the members stored, where they were
-  score_row full_precision;
+  std::optional<score_row> full_precision;
   std::vector<evaluation_row> rows;
 };
+
+/// The scores of one distribution alone.
+inline score_row figures_of(const example_scores& examples, std::size_t bins = default_calibration_bins) {
+  score_row row;
+  row.nll = mean(examples.nll);
+  row.err = examples.err();
+  row.ece = ece(examples.judgements, bins);
+  row.ece_se = ece_standard_error(examples.judgements, {.bins = bins});
+  row.brier = mean(examples.brier);
+  row.confidence_gap = confidence_gap(examples.judgements);
+  return row;
+}
+
+/// The same after a temperature.
+inline calibrated_scores calibrated_figures_of(double temperature, const example_scores& examples,
+                                               std::size_t bins = default_calibration_bins) {
+  return {temperature, mean(examples.nll), ece(examples.judgements, bins), mean(examples.brier)};
+}
 
 /// All scores of an ensemble so far; `reference` is full precision (null for itself), `calibration` may be null.
 inline score_row score(const pluria::scores& test, const pluria::scores* calibration, const pluria::scores* reference,
                        const score_row* reference_row) {
-  score_row row;
-  row.nll = test.nll();
-  row.err = test.err();
-  row.ece = test.ece();
-  row.ece_se = test.ece_standard_error();
-  row.brier = test.brier();
-  row.confidence_gap = test.confidence_gap();
+  example_scores examples;
+  examples.nll = test.nll_per_example();
+  examples.brier = test.brier_per_example();
+  examples.judgements = test.judged_confidences();
+  score_row row = figures_of(examples);
   row.ambiguity = test.ambiguity();
   row.mean_member_nll = test.mean_member_nll();
   row.mean_member_err = test.mean_member_err();
@@ -97,13 +128,15 @@ inline score_row score(const pluria::scores& test, const pluria::scores* calibra
     const std::vector<double> raw = test.prediction().log_probabilities();
     const std::vector<double> table = apply_temperature({raw, classes}, temperature);
     const log_probability_table view{table, classes};
-    std::vector<double> losses = nll_per_example(view, test.labels());
-    row.calibrated = {temperature, mean(losses), ece(judged_confidences(view, test.labels())),
-                      brier(view, test.labels())};
+    example_scores tempered;
+    tempered.nll = nll_per_example(view, test.labels());
+    tempered.brier = brier_per_example(view, test.labels());
+    tempered.judgements = judged_confidences(view, test.labels());
+    row.calibrated = calibrated_figures_of(temperature, tempered);
     if (reference_row != nullptr) {
-      row.calibrated_nll_difference = paired_difference(losses, reference_row->calibrated_nll_per_example);
+      row.calibrated_nll_difference = paired_difference(tempered.nll, reference_row->calibrated_nll_per_example);
     } else {
-      row.calibrated_nll_per_example = std::move(losses);
+      row.calibrated_nll_per_example = std::move(tempered.nll);
     }
   }
   return row;
@@ -129,16 +162,17 @@ inline nlohmann::ordered_json to_json(const evaluation& result) {
   json rows = json::array();
   for (const evaluation_row& row : result.rows) {
     const score_row& s = row.scores;
-    name = fmt::format("{} {}, S = {}", row.system, row.method, row.budget.members);
+    name = fmt::format("{} {}, S = {}", row.system, row.method, row.members);
+    const auto sampled = [&row](const auto& value) { return row.budget ? json(value) : json(nullptr); };
     json entry{{"system", row.system},
-               {"bits", row.bits},
+               {"bits", sampled(row.bits)},
                {"method", row.method},
-               {"granularity", row.granularity},
-               {"coupling", row.coupling},
-               {"engine", result.engine},
-               {"activations", result.activations},
-               {"seed", row.seed},
-               {"members", row.budget.members},
+               {"granularity", sampled(row.granularity)},
+               {"coupling", sampled(row.coupling)},
+               {"engine", sampled(result.engine)},
+               {"activations", sampled(result.activations)},
+               {"seed", sampled(row.seed)},
+               {"members", row.members},
                {"nll", number(s.nll, "nll")},
                {"err", number(s.err, "err")},
                {"ece", number(s.ece, "ece")},
@@ -146,21 +180,29 @@ inline nlohmann::ordered_json to_json(const evaluation& result) {
                {"ambiguity", number(s.ambiguity, "ambiguity")},
                {"mean_member_nll", number(s.mean_member_nll, "mean_member_nll")},
                {"mean_member_err", number(s.mean_member_err, "mean_member_err")},
-               {"nll_difference", number(s.nll_difference.mean, "nll_difference")},
-               {"nll_difference_se", number(s.nll_difference.standard_error, "nll_difference_se")},
+               {"nll_difference", nullptr},
+               {"nll_difference_se", nullptr},
                {"rtn_nll_difference", nullptr},
                {"rtn_nll_difference_se", nullptr},
                {"ece_se", number(s.ece_se, "ece_se")},
                {"confidence_gap", number(s.confidence_gap, "confidence_gap")},
-               {"complete_block", row.complete_block},
+               {"complete_block", sampled(row.complete_block)},
                {"temperature", nullptr},
                {"calibrated_nll", nullptr},
                {"calibrated_ece", nullptr},
                {"calibrated_nll_difference", nullptr},
                {"calibrated_nll_difference_se", nullptr},
-               {"storage", row.storage},
-               {"bits_per_weight", number(row.budget.bits_per_weight, "bits_per_weight")},
-               {"total_bytes", row.budget.total_bytes}};
+               {"storage", sampled(row.storage)},
+               {"bits_per_weight", nullptr},
+               {"total_bytes", nullptr}};
+    if (row.budget) {
+      entry["bits_per_weight"] = number(row.budget->bits_per_weight, "bits_per_weight");
+      entry["total_bytes"] = row.budget->total_bytes;
+    }
+    if (s.nll_difference) {
+      entry["nll_difference"] = number(s.nll_difference->mean, "nll_difference");
+      entry["nll_difference_se"] = number(s.nll_difference->standard_error, "nll_difference_se");
+    }
     if (s.rtn_nll_difference) {
       entry["rtn_nll_difference"] = number(s.rtn_nll_difference->mean, "rtn_nll_difference");
       entry["rtn_nll_difference_se"] = number(s.rtn_nll_difference->standard_error, "rtn_nll_difference_se");
@@ -177,33 +219,33 @@ inline nlohmann::ordered_json to_json(const evaluation& result) {
     }
     rows.push_back(std::move(entry));
   }
-  const score_row& full = result.full_precision;
-  name = "full precision";
-  json report{{"model", result.model},
-              {"parameters", result.parameters},
+  json report{{"model", result.model.empty() ? json(nullptr) : json(result.model)},
+              {"parameters", result.model.empty() ? json(nullptr) : json(result.parameters)},
               {result.example_name, result.examples},
               {"activation_bytes", result.activation_bytes},
               {"resident_bytes", result.resident_bytes},
-              {"full_precision",
-               {{"nll", number(full.nll, "nll")},
-                {"err", number(full.err, "err")},
-                {"ece", number(full.ece, "ece")},
-                {"brier", number(full.brier, "brier")},
-                {"ece_se", number(full.ece_se, "ece_se")},
-                {"confidence_gap", number(full.confidence_gap, "confidence_gap")}}},
+              {"full_precision", nullptr},
               {"full_precision_calibrated", nullptr},
               {"rows", std::move(rows)}};
-  if (full.calibrated) {
-    report["full_precision_calibrated"] = {{"temperature", number(full.calibrated->temperature, "temperature")},
-                                           {"nll", number(full.calibrated->nll, "nll")},
-                                           {"ece", number(full.calibrated->ece, "ece")},
-                                           {"brier", number(full.calibrated->brier, "brier")}};
+  if (result.full_precision) {
+    const score_row& full = *result.full_precision;
+    name = "full precision";
+    report["full_precision"] = {
+        {"nll", number(full.nll, "nll")},          {"err", number(full.err, "err")},
+        {"ece", number(full.ece, "ece")},          {"brier", number(full.brier, "brier")},
+        {"ece_se", number(full.ece_se, "ece_se")}, {"confidence_gap", number(full.confidence_gap, "confidence_gap")}};
+    if (full.calibrated) {
+      report["full_precision_calibrated"] = {{"temperature", number(full.calibrated->temperature, "temperature")},
+                                             {"nll", number(full.calibrated->nll, "nll")},
+                                             {"ece", number(full.calibrated->ece, "ece")},
+                                             {"brier", number(full.calibrated->brier, "brier")}};
+    }
   }
   return report;
 }
 
 /// The measured columns of the JSON's rows as comma-separated values, one line each under a line of names; full
-/// precision is the first row, with method "full_precision" and no members.
+/// precision, where there is one, is the first row, with method "full_precision" and no members.
 inline std::string to_csv(const nlohmann::ordered_json& report) {
   std::string text =
       "method,bits,members,nll,err,ece,brier,ece_se,confidence_gap,ambiguity,mean_member_nll,"
@@ -223,14 +265,16 @@ inline std::string to_csv(const nlohmann::ordered_json& report) {
       first = end + 1;
     }
   };
-  nlohmann::ordered_json full = report["full_precision"];
-  full["method"] = "full_precision";
-  if (!report["full_precision_calibrated"].is_null()) {
-    full["temperature"] = report["full_precision_calibrated"]["temperature"];
-    full["calibrated_nll"] = report["full_precision_calibrated"]["nll"];
-    full["calibrated_ece"] = report["full_precision_calibrated"]["ece"];
+  if (!report["full_precision"].is_null()) {
+    nlohmann::ordered_json full = report["full_precision"];
+    full["method"] = "full_precision";
+    if (!report["full_precision_calibrated"].is_null()) {
+      full["temperature"] = report["full_precision_calibrated"]["temperature"];
+      full["calibrated_nll"] = report["full_precision_calibrated"]["nll"];
+      full["calibrated_ece"] = report["full_precision_calibrated"]["ece"];
+    }
+    line(full);
   }
-  line(full);
   for (const auto& row : report["rows"]) {
     line(row);
   }
@@ -238,49 +282,70 @@ inline std::string to_csv(const nlohmann::ordered_json& report) {
 }
 
 /// Two tables, of the scores and of what is left after one temperature on each side (where there is a calibration set)
-/// with the storage: full precision, then for every system RTN and LPE-BSR at S = 1, 2, 4, ... and the last S of the
-/// first ensemble. Under a lattice an incomplete block is marked with *.
+/// with the storage (where it is known): full precision, then for every system RTN and LPE-BSR at S = 1, 2, 4, ... and
+/// the last S of the first ensemble. Under a lattice an incomplete block is marked with *. Columns that no row fills
+/// are left out.
 inline std::string to_table(const evaluation& result) {
-  const auto signed_pair = [](const std::optional<mean_and_error>& pair) {
-    return pair ? fmt::format("{:+.4f} +-{:.4f}", pair->mean, pair->standard_error) : std::string();
+  const auto any_row = [&](const auto& has) { return std::any_of(result.rows.begin(), result.rows.end(), has); };
+  const bool has_rtn = any_row([](const evaluation_row& row) { return row.scores.rtn_nll_difference.has_value(); });
+  const bool has_storage = any_row([](const evaluation_row& row) { return row.budget.has_value(); });
+  const bool has_temperature = any_row([](const evaluation_row& row) { return row.scores.calibrated.has_value(); });
+  // A column of differences, 17 wide, or nothing.
+  const auto difference = [](bool is_shown, const auto& content) {
+    return is_shown ? fmt::format("{:<16} ", content) : std::string();
   };
-  std::string table =
-      fmt::format("{:<14} {:>3}  {:<6} {:<16} {:<16} {:>6}  {:<14} {:>6} {:<6} {:<6} {}\n", "", "S", "NLL",
-                  "- full precision", "- RTN", "ERR %", "ECE", "gap", "Brier", "ambig.", "a member's");
-  std::string more = fmt::format("{:<14} {:>3}  {:>8} {:>8}  {:>5}  {:<6} {:<16} {}\n", "", "S", "bits/w", "MiB", "T",
-                                 "NLL", "- full precision", "ECE");
-  const auto line = [&](const std::string& name, const std::string& members, const score_row& s, bool is_ensemble,
-                        const ensemble_budget* budget) {
-    const auto difference = budget != nullptr ? std::optional(s.nll_difference) : std::nullopt;
-    table += fmt::format("{:<14} {:>3}  {:.4f} {:<16} {:<16} {:6.2f}  {:.4f}+-{:.4f} {:+.3f} {:.4f} {:<6} {}\n", name,
-                         members, s.nll, signed_pair(difference), signed_pair(s.rtn_nll_difference), 100 * s.err, s.ece,
-                         s.ece_se, s.confidence_gap, s.brier, is_ensemble ? fmt::format("{:.4f}", s.ambiguity) : "",
-                         is_ensemble ? fmt::format("{:.4f} {:.2f} %", s.mean_member_nll, 100 * s.mean_member_err) : "");
+  const auto signed_pair = [](const std::optional<mean_and_error>& pair) {
+    // Without the sign that a NaN may have.
+    const auto plain = [](double value) { return std::isnan(value) ? std::abs(value) : value; };
+    return pair ? fmt::format("{:+.4f} +-{:.4f}", plain(pair->mean), plain(pair->standard_error)) : std::string();
+  };
+  const bool has_reference = result.full_precision.has_value();
+  std::string table = fmt::format("{:<14} {:>3}  {:<6} {}{}{:>6}  {:<14} {:>6} {:<6} {:<6} {}\n", "", "S", "NLL",
+                                  difference(has_reference, "- full precision"), difference(has_rtn, "- RTN"), "ERR %",
+                                  "ECE", "gap", "Brier", "ambig.", "a member's");
+  std::string more =
+      fmt::format("{:<14} {:>3}  ", "", "S") +
+      (has_storage ? fmt::format("{:>8} {:>8}  ", "bits/w", "MiB") : std::string()) +
+      fmt::format("{:>5}  {:<6} {}{}\n", "T", "NLL", difference(has_reference, "- full precision"), "ECE");
+  const auto line = [&](const std::string& name, const std::string& members, const score_row& s, bool has_members,
+                        const std::optional<ensemble_budget>& budget) {
+    table += fmt::format("{:<14} {:>3}  {:<6.4f} {}{}{:6.2f}  {:.4f}+-{:.4f} {:+.3f} {:.4f} {:<6} {}\n", name, members,
+                         s.nll, difference(has_reference, signed_pair(s.nll_difference)),
+                         difference(has_rtn, signed_pair(s.rtn_nll_difference)), 100 * s.err, s.ece, s.ece_se,
+                         s.confidence_gap, s.brier, has_members ? fmt::format("{:.4f}", s.ambiguity) : "",
+                         has_members ? fmt::format("{:.4f} {:.2f} %", s.mean_member_nll, 100 * s.mean_member_err) : "");
     more += fmt::format("{:<14} {:>3}  ", name, members);
-    more += budget != nullptr ? fmt::format("{:8.2f} {:8.2f}", budget->bits_per_weight,
-                                            static_cast<double>(budget->total_bytes) / (1 << 20))
-                              : fmt::format("{:17}", "");
-    if (s.calibrated) {
-      more += fmt::format("  {:5.3f}  {:.4f} {:<16} {:.4f}", s.calibrated->temperature, s.calibrated->nll,
-                          signed_pair(s.calibrated_nll_difference), s.calibrated->ece);
+    if (has_storage) {
+      more += budget ? fmt::format("{:8.2f} {:8.2f}  ", budget->bits_per_weight,
+                                   static_cast<double>(budget->total_bytes) / (1 << 20))
+                     : fmt::format("{:17}  ", "");
     }
+    if (s.calibrated) {
+      more += fmt::format("{:5.3f}  {:<6.4f} {}{:.4f}", s.calibrated->temperature, s.calibrated->nll,
+                          difference(has_reference, signed_pair(s.calibrated_nll_difference)), s.calibrated->ece);
+    }
+    more.erase(more.find_last_not_of(' ') + 1);
     more += '\n';
   };
-  line("full precision", "1", result.full_precision, false, nullptr);
+  if (result.full_precision) {
+    line("full precision", "1", *result.full_precision, false, std::nullopt);
+  }
   for (std::size_t i = 0; i < result.rows.size(); ++i) {
     const evaluation_row& row = result.rows[i];
-    const std::size_t members = row.budget.members;
-    const bool is_bsr = row.method == "bsr";
-    const bool is_last = i + 1 == result.rows.size() || result.rows[i + 1].budget.members <= members;
-    if (row.seed != result.rows.front().seed || (is_bsr && !is_last && !std::has_single_bit(members))) {
+    const bool is_last = i + 1 == result.rows.size() || result.rows[i + 1].members <= row.members;
+    if (row.seed != result.rows.front().seed || (is_ensemble(row) && !is_last && !std::has_single_bit(row.members))) {
       continue;
     }
-    line(fmt::format("{} {}", row.system, is_bsr ? "LPE-BSR" : "RTN"),
-         std::to_string(members) + (row.complete_block ? "" : "*"), row.scores, is_bsr, &row.budget);
+    line(label_of(row), std::to_string(row.members) + (row.complete_block ? "" : "*"), row.scores, is_ensemble(row),
+         row.budget);
   }
-  return table +
-         (result.full_precision.calibrated ? "\nWith one temperature T on both sides, and what is stored:\n"
-                                           : "\nWhat is stored:\n") +
+  if (!has_temperature && !has_storage) {
+    return table;
+  }
+  return table + "\n" +
+         (!has_temperature ? "What is stored:\n"
+          : has_storage    ? "With one temperature T on both sides, and what is stored:\n"
+                           : "With one temperature T on both sides:\n") +
          more;
 }
 

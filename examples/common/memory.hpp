@@ -7,6 +7,7 @@
 #include <cstddef>
 #include <fstream>
 #include <optional>
+#include <string>
 
 namespace pluria::examples {
 
@@ -20,6 +21,19 @@ inline std::optional<std::size_t> resident_bytes() {
     return std::nullopt;
   }
   return resident * static_cast<std::size_t>(sysconf(_SC_PAGESIZE));
+}
+
+/// The most bytes of this process that were in memory at a time; nothing where the system does not say (Linux does, in
+/// /proc/self/status).
+inline std::optional<std::size_t> most_resident_bytes() {
+  std::ifstream lines("/proc/self/status");
+  for (std::string word; lines >> word;) {
+    std::size_t kibibytes = 0;
+    if (word == "VmHWM:" && lines >> kibibytes) {
+      return kibibytes * 1024;
+    }
+  }
+  return std::nullopt;
 }
 
 }  // namespace pluria::examples

@@ -9,10 +9,10 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <cmath>
 #include <cstddef>
 #include <cstdlib>
 #include <filesystem>
-#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -32,6 +32,7 @@ inline bool draw_plots(const std::filesystem::path& folder, const evaluation& re
   // One block per curve, blocks two blank lines apart: gnuplot's "index".
   std::string curves;
   std::vector<std::string> names;
+  std::vector<std::string> labels;
   std::vector<const score_row*> to_nearest;  // of each curve's system
   const score_row* last_to_nearest = nullptr;
   double paired_error = 0.0;
@@ -40,21 +41,21 @@ inline bool draw_plots(const std::filesystem::path& folder, const evaluation& re
     if (row.method == "rtn") {
       last_to_nearest = &row.scores;
     }
-    if (row.method != "bsr" || row.seed != result.rows.front().seed) {
+    if (!is_ensemble(row) || row.seed != result.rows.front().seed) {
       continue;
     }
-    if (row.budget.members == 1) {
+    if (row.members == 1) {
       curves += names.empty() ? "" : "\n\n";
       names.push_back(row.system);
+      labels.push_back(label_of(row));
       to_nearest.push_back(last_to_nearest);
     }
-    curves +=
-        fmt::format("{} {} {} {}\n", row.budget.members, row.scores.nll, row.scores.ece, row.complete_block ? 1 : 0);
-    most_members = std::max(most_members, row.budget.members);
+    curves += fmt::format("{} {} {} {}\n", row.members, row.scores.nll, row.scores.ece, row.complete_block ? 1 : 0);
+    most_members = std::max(most_members, row.members);
   }
   for (const evaluation_row& row : result.rows) {
-    if (row.method == "bsr" && row.budget.members == most_members) {
-      paired_error = std::max(paired_error, row.scores.nll_difference.standard_error);
+    if (is_ensemble(row) && row.members == most_members && row.scores.nll_difference) {
+      paired_error = std::max(paired_error, row.scores.nll_difference->standard_error);
     }
   }
   write_file(folder / "curves.dat", curves);
@@ -69,46 +70,54 @@ inline bool draw_plots(const std::filesystem::path& folder, const evaluation& re
   }
   write_file(folder / "reliability.dat", bars);
 
-  const score_row& full = result.full_precision;
   const auto colour = [](std::size_t i) {
     constexpr const char* colours[] = {"#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00", "#f0e442"};
     return colours[i % 7];
   };
-  // One panel: full precision with its band, rounding to nearest dashed, the ensembles with points at complete blocks.
-  const auto panel = [&](const char* title, int column, double score_row::*value, std::optional<double> tempered,
+  // One panel: full precision with its band, where there is one, rounding to nearest dashed, the ensembles with points
+  // at complete blocks.
+  const auto panel = [&](const char* title, int column, double score_row::*value, double calibrated_scores::*tempered,
                          double band, const char* band_name) {
-    std::string text = fmt::format(
-        "set title '{}'\nset xlabel 'members S'\nset xrange [0.9:{}]\nset logscale x 2\nset yrange [*:*]\n"
-        "level = {}\nband = {}\nplot '+' using 1:(level-band):(level+band) with filledcurves fc rgb '#dddddd' "
-        "title '{}', level with lines lw 2 lc rgb '#444444' title 'full precision'",
-        title, 1.15 * static_cast<double>(most_members), full.*value, band, band_name);
-    if (tempered) {
-      text +=
-          fmt::format(", {} with lines lw 2 dt 3 lc rgb '#444444' title 'full precision, one temperature'", *tempered);
+    std::vector<std::string> lines;
+    // What is infinite has no place in a picture.
+    if (result.full_precision && std::isfinite((*result.full_precision).*value)) {
+      const score_row& full = *result.full_precision;
+      lines.push_back(fmt::format(
+          "'+' using 1:({0}-{1}):({0}+{1}) with filledcurves fc rgb '#dddddd' title '{2}', {0} with lines lw "
+          "2 lc rgb '#444444' title 'full precision'",
+          full.*value, std::isfinite(band) ? band : 0.0, band_name));
+      if (full.calibrated && std::isfinite((*full.calibrated).*tempered)) {
+        lines.push_back(fmt::format("{} with lines lw 2 dt 3 lc rgb '#444444' title 'full precision, one temperature'",
+                                    (*full.calibrated).*tempered));
+      }
     }
     for (std::size_t i = 0; i < names.size(); ++i) {
-      text += fmt::format(", {} with lines dt 2 lc rgb '{}' title '{} to nearest'", to_nearest[i]->*value, colour(i),
-                          names[i]);
-      text += fmt::format(
-          ", 'curves.dat' index {} using 1:{} with lines lw 2 lc rgb '{}' title '{} LPE-BSR', '' index {} using "
-          "1:($4==1?${}:1/0) with points pt 7 lc rgb '{}' notitle",
-          i, column, colour(i), names[i], i, column, colour(i));
+      if (to_nearest[i] != nullptr && std::isfinite(to_nearest[i]->*value)) {
+        lines.push_back(fmt::format("{} with lines dt 2 lc rgb '{}' title '{} to nearest'", to_nearest[i]->*value,
+                                    colour(i), names[i]));
+      }
+      lines.push_back(
+          fmt::format("'curves.dat' index {} using 1:{} with lines lw 2 lc rgb '{}' title '{}', '' index {} using "
+                      "1:($4==1?${}:1/0) with points pt 7 lc rgb '{}' notitle",
+                      i, column, colour(i), labels[i], i, column, colour(i)));
     }
-    return text + "\n";
+    return fmt::format(
+        "set title '{}'\nset xlabel 'members S'\nset xrange [0.9:{}]\nset logscale x 2\nset yrange [*:*]\n"
+        "plot {}\n",
+        title, 1.15 * static_cast<double>(most_members), fmt::join(lines, ", "));
   };
+  const std::size_t greys = result.full_precision ? 1 : 0;  // full precision comes first
   std::string script = "set samples 50\nset grid lc rgb '#eeeeee'\nset border 3\nset tics nomirror\n";
   for (const auto& [terminal, suffix] : {std::pair{"pngcairo size 1320,440 font ',11'", "png"},
                                          std::pair{"svg size 1320,440 font 'sans,12' background '#ffffff'", "svg"}}) {
     script += fmt::format(
         "set terminal {}\nset output 'curves.{}'\nset multiplot\nset origin 0,0\nset size 0.42,1\nunset key\n",
         terminal, suffix);
-    script += panel("negative log-likelihood", 2, &score_row::nll,
-                    full.calibrated ? std::optional(full.calibrated->nll) : std::nullopt, paired_error,
+    script += panel("negative log-likelihood", 2, &score_row::nll, &calibrated_scores::nll, paired_error,
                     "+- paired standard error");
     script += "set origin 0.42,0\nset size 0.58,1\nset key outside right center reverse Left samplen 2\n";
-    script +=
-        panel("expected calibration error", 3, &score_row::ece,
-              full.calibrated ? std::optional(full.calibrated->ece) : std::nullopt, full.ece_se, "+- standard error");
+    script += panel("expected calibration error", 3, &score_row::ece, &calibrated_scores::ece,
+                    result.full_precision ? result.full_precision->ece_se : 0.0, "+- standard error");
     script += "unset multiplot\n";
   }
   script +=
@@ -124,7 +133,7 @@ inline bool draw_plots(const std::filesystem::path& folder, const evaluation& re
       script += fmt::format(
           ", 'reliability.dat' index {} using 1:2 with linespoints lw 2 pt 7 ps 0.8 lc rgb '{}' "
           "title '{}'",
-          i, i == 0 ? "#444444" : colour(i - 1), reliability[i].first);
+          i, i < greys ? "#444444" : colour(i - greys), reliability[i].first);
     }
     script += "\nset output\n";
   }

@@ -262,7 +262,7 @@ void check_finite_weights(const checkpoint& weights) {
 std::string spread_over_repeats(const evaluation& result, std::size_t members) {
   std::map<std::string, std::vector<double>> losses;
   for (const evaluation_row& row : result.rows) {
-    if (row.method == "bsr" && row.budget.members == members) {
+    if (row.method == "bsr" && row.members == members) {
       losses[row.system].push_back(row.scores.nll);
     }
   }
@@ -362,7 +362,7 @@ void run(const options& chosen) {
   }
   const auto scored = [&](const evaluator::both& ensemble, bool is_reference) {
     return score(ensemble.test, ensemble.calibration ? &*ensemble.calibration : nullptr,
-                 is_reference ? nullptr : &full.test, is_reference ? nullptr : &result.full_precision);
+                 is_reference ? nullptr : &full.test, is_reference ? nullptr : &*result.full_precision);
   };
   result.full_precision = scored(full, true);
   std::vector<reliability_curve> reliability{{"full precision", reliability_bins(full.test.judged_confidences())}};
@@ -372,7 +372,7 @@ void run(const options& chosen) {
     evaluator::both narrow = over.empty_scores();
     const checkpoint rounded = converted(weights, dtype::bf16);
     over.add(rounded, narrow, keep);
-    result.rows.push_back({"bfloat16", 16, "rtn", "", "", "bfloat16", chosen.seed, true,
+    result.rows.push_back({"bfloat16", 16, "rtn", "", "", "bfloat16", chosen.seed, true, 1,
                            ensemble_budget{1, 16.0, bytes_of(rounded)}, scored(narrow, false)});
     if (keep != nullptr) {
       save_logits(chosen.logits, "bfloat16-rtn", 0, result.examples, logits);
@@ -382,7 +382,7 @@ void run(const options& chosen) {
     const auto add_row = [&](const char* method, storage_form form, const evaluator::both& ensemble,
                              const rounded_members& members, std::size_t count, std::uint64_t seed, bool complete) {
       result.rows.push_back({current.system(), current.bits(), method, chosen.granularity,
-                             method == std::string("rtn") ? "" : coupled.name(), name_of(form), seed, complete,
+                             method == std::string("rtn") ? "" : coupled.name(), name_of(form), seed, complete, count,
                              storage_budget(members.packed_storage(), form, count), scored(ensemble, false)});
     };
     // Runs `count` members over the images and calls added(k) after each: one checkpoint after the other, or all of
@@ -450,7 +450,7 @@ void run(const options& chosen) {
   if (chosen.repeats > 1) {
     fmt::print("{}", spread_over_repeats(result, chosen.members));
   }
-  if (!std::isfinite(result.full_precision.nll)) {
+  if (!std::isfinite(result.full_precision->nll)) {
     fmt::print(stderr, "the checkpoint gives label {} probability zero\n",
                *first_infinite(full.test.nll_per_example()) + chosen.first);
   }

@@ -4,7 +4,7 @@
 
 #include <pluria/core/error.hpp>
 #include <pluria/core/parallel.hpp>
-#include <pluria/io/mapped_file.hpp>
+#include <pluria/io/mapped_pages.hpp>
 #include <pluria/io/replaced_file.hpp>
 #include <pluria/io/safetensors.hpp>
 #include <pluria/member/identity.hpp>
@@ -193,7 +193,7 @@ class shard_pass {
     for (std::size_t first = 0; first < bytes.size(); first += buffer_bytes / 4) {
       const auto part = bytes.subspan(first, std::min(bytes.size() - first, buffer_bytes / 4));
       parallel_for(writers_.size(), threads_, [&](std::size_t m) { writers_[m].write(part); });
-      release_pages(part);
+      release_pages(bytes, first, part.size());
       shown_->advance(part.size() * writers_.size());
     }
   }
@@ -227,7 +227,7 @@ class shard_pass {
       }
       turn_ = 1 - turn_;
     }
-    release_pages(source.bytes());
+    release_pages(source.bytes(), 0, source.bytes().size());
   }
 
   void finish_writing() {

@@ -7,7 +7,10 @@
 #include <pluria/ensemble/predictive.hpp>
 #include <pluria/ensemble/scores.hpp>
 #include <pluria/ensemble/stored_vit.hpp>
+#include <pluria/ensemble/streaming_scores.hpp>
 #include <pluria/io/idx.hpp>
+#include <pluria/io/kld.hpp>
+#include <pluria/io/mapped_pages.hpp>
 #include <pluria/io/npy.hpp>
 #include <pluria/io/safetensors.hpp>
 #include <pluria/kernel/any_members.hpp>

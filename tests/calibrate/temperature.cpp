@@ -117,3 +117,39 @@ TEST_CASE("labels out of range, wrong sizes and impossible temperatures are refu
   const std::vector<double> nothing(2, -std::numeric_limits<double>::infinity());
   CHECK_THROWS_AS(apply_temperature({nothing, 2}, 1.0), bad_input);
 }
+
+TEST_CASE("a search that is given derivatives pass by pass finds the same temperature", "[calibrate]") {
+  const std::vector<std::int32_t> labels = reference::labels();
+  const std::vector<double> values = reference::mean_of_members(4);
+  const log_probability_table table{values, classes};
+  // Any positive multiple of the derivatives will do: here they are sums over blocks of examples.
+  const auto derivatives = [&](double beta) {
+    slope_and_curvature sum;
+    for (std::size_t first = 0; first < table.rows(); first += 7) {
+      slope_and_curvature of_block;
+      for (std::size_t i = first; i < std::min(first + 7, table.rows()); ++i) {
+        of_block += nll_derivatives(table.row(i), static_cast<std::size_t>(labels[i]), beta);
+      }
+      sum += of_block;
+    }
+    return sum;
+  };
+  for (const double tolerance : {1e-12, 1e-4}) {
+    temperature_search search(tolerance);
+    int passes = 0;
+    for (; !search.done(); ++passes) {
+      std::vector<slope_and_curvature> found;
+      for (const double beta : search.betas()) {
+        found.push_back(derivatives(beta));
+      }
+      search.add(found);
+    }
+    CHECK(passes <= 9);
+    // Newton's last step is below the tolerance, and squares what was left.
+    CHECK(agree(search.temperature() / fit_temperature(table, labels), 1.0, tolerance == 1e-12 ? 1e-11 : 1e-6));
+    CHECK_THROWS_AS(search.add(std::vector<slope_and_curvature>(1)), precondition_error);
+  }
+  CHECK_THROWS_AS(temperature_search(0.0), precondition_error);
+  temperature_search search;
+  CHECK_THROWS_AS(search.add(std::vector<slope_and_curvature>(2)), precondition_error);
+}

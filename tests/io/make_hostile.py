@@ -241,9 +241,52 @@ IDX = {
     "zlib_not_gzip": zlib.compress(idx(), 9),
 }
 
+# ------------------------------------------------------------------------------------------------------ kld
+
+
+def kld(context=5, vocabulary=3, chunks=2, tokens=(0, 1, 2, 1, 0, 2, 2, 2, 0, 1), rows=4, line=(2**-16, -1.5),
+        magic=b"_logits_", row=None, end=b""):
+    """Llama-perplexity's saved logits; by default two contexts of five tokens, a vocabulary of three."""
+    row = struct.pack("<ff4H", *line, 0, 32768, 65535, 0) if row is None else row
+    return magic + struct.pack(f"<3i{len(tokens)}i", context, vocabulary, chunks, *tokens) + row * rows + end
+
+
+KLD = {
+    "empty": b"",
+    "magic_only": b"_logits_",
+    "not_kld": b"hello, world",
+    "other_magic": kld(magic=b"_logitS_"),
+    "truncated_extents": kld()[:15],
+    "context_2": kld(context=2, tokens=(0, 1, 2, 1), rows=0),
+    "context_0": kld(context=0, tokens=(), rows=0),
+    "context_negative": kld(context=-5),
+    "vocabulary_0": kld(vocabulary=0, row=bytes(8)),
+    "vocabulary_negative": kld(vocabulary=-3),
+    "chunks_0": kld(chunks=0, tokens=(), rows=0),
+    "chunks_negative": kld(chunks=-2),
+    "all_largest": kld(2**31 - 1, 2**31 - 1, 2**31 - 1),
+    "tokens_2_to_62": kld(context=2**31 - 1, chunks=2**31 - 1),
+    "row_bytes_2_to_64": kld(context=2**31 - 1, vocabulary=2**31 - 1, chunks=3, tokens=(), rows=0),
+    "truncated_tokens": kld()[:40],
+    "no_rows": kld(rows=0),
+    "row_missing": kld(rows=3),
+    "row_too_many": kld(rows=5),
+    "truncated_row": kld()[:-1],
+    "byte_after_rows": kld(end=b"\0"),
+    "rows_without_padding": kld(row=struct.pack("<ff3H", 2**-16, -1.5, 0, 32768, 65535)),
+    "token_beyond": kld(tokens=(0, 1, 2, 1, 0, 2, 2, 2, 0, 3)),
+    "token_negative": kld(tokens=(-1, 1, 2, 1, 0, 2, 2, 2, 0, 1)),
+    "scale_nan": kld(line=(float("nan"), -1.5)),
+    "scale_negative": kld(line=(-0.5, -1.5)),
+    "scale_infinite": kld(line=(float("inf"), -1.5)),
+    "least_nan": kld(line=(0.0, float("nan"))),
+    "least_positive": kld(line=(0.0, 1.5)),
+    "least_minus_infinite": kld(line=(0.0, -float("inf"))),
+}
+
 
 def main():
-    for kind, files in (("safetensors", SAFETENSORS), ("npy", NPY), ("idx", IDX)):
+    for kind, files in (("safetensors", SAFETENSORS), ("npy", NPY), ("idx", IDX), ("kld", KLD)):
         folder = FOLDER / kind
         folder.mkdir(parents=True, exist_ok=True)
         for old in folder.iterdir():

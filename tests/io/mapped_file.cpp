@@ -23,24 +23,6 @@ TEST_CASE("a mapped file shows the bytes of the file", "[io]") {
   CHECK(std::equal(file.bytes().begin(), file.bytes().end(), bytes_of(text).begin()));
 }
 
-TEST_CASE("pages that were let go of come back", "[io]") {
-  const temporary_folder folder;
-  std::string text;
-  for (std::size_t i = 0; i < 100000; ++i) {
-    text += static_cast<char>(i * 31 % 251);
-  }
-  std::ofstream(folder / "a", std::ios::binary) << text;
-  const mapped_file file = mapped_file::open(folder / "a");
-  const auto same = [&] { return std::equal(file.bytes().begin(), file.bytes().end(), bytes_of(text).begin()); };
-  CHECK(same());
-  release_pages(file.bytes());
-  CHECK(same());
-  release_pages(file.bytes().subspan(5000, 60001));
-  release_pages(file.bytes().subspan(10, 20));
-  release_pages({});
-  CHECK(same());
-}
-
 TEST_CASE("an empty file maps to no bytes", "[io]") {
   const temporary_folder folder;
   std::ofstream(folder / "empty").flush();

@@ -90,6 +90,9 @@ TEST_CASE("a standard error is not a number where it is undefined", "[metrics]")
   CHECK(std::isnan(paired_difference(one, one).standard_error));
   const std::vector<double> two{1.0, 2.0};
   CHECK(std::isnan(paired_difference(two, two, std::vector<std::int32_t>{4, 4}).standard_error));
+  const std::vector<double> three{0.1, 0.7, 0.3};  // whose residuals do not cancel exactly
+  const std::vector<double> zeros(3);
+  CHECK(std::isnan(paired_difference(three, zeros, std::vector<std::int32_t>{4, 4, 4}).standard_error));
   const std::vector<double> infinite{std::numeric_limits<double>::infinity(), 2.0};
   CHECK(paired_difference(infinite, two).mean == std::numeric_limits<double>::infinity());
   CHECK(std::isnan(paired_difference(infinite, two).standard_error));

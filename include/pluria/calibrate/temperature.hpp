@@ -19,42 +19,132 @@ namespace pluria {
 inline constexpr double smallest_temperature = 0.01;
 inline constexpr double largest_temperature = 100.0;
 
-namespace detail {
-
+/// The derivatives of an NLL by beta.
 struct slope_and_curvature {
-  double slope = 0.0;      // NLL' with respect to beta
-  double curvature = 0.0;  // NLL''
+  double slope = 0.0;
+  double curvature = 0.0;
+
+  slope_and_curvature& operator+=(const slope_and_curvature& other) noexcept {
+    slope += other.slope;
+    curvature += other.curvature;
+    return *this;
+  }
 };
 
-// Log-probabilities are taken relative to the row's largest: exponents cannot overflow, and uniform rows give
-// exactly 0.
-inline slope_and_curvature nll_derivatives(const log_probability_table& table, std::span<const std::int32_t> labels,
-                                           double beta) noexcept {
-  slope_and_curvature result;
-  for (std::size_t i = 0; i < table.rows(); ++i) {
-    const std::span<const double> row = table.row(i);
-    const double largest = row[most_probable(row)];
-    double weights = 0.0;
-    double first = 0.0;
-    double second = 0.0;
-    for (const double value : row) {
-      const double distance = value - largest;
-      if (distance > -std::numeric_limits<double>::infinity()) {
-        const double weight = std::exp(beta * distance);
-        weights += weight;
-        first += weight * distance;
-        second += weight * distance * distance;
-      }
+/// What one example's log-probabilities [C] and label, a class of positive probability, add to both.
+//
+// Log-probabilities are taken relative to the row's largest: exponents cannot overflow, and uniform rows give exactly
+// 0.
+inline slope_and_curvature nll_derivatives(std::span<const double> row, std::size_t label, double beta) noexcept {
+  const double largest = row[most_probable(row)];
+  double weights = 0.0;
+  double first = 0.0;
+  double second = 0.0;
+  for (const double value : row) {
+    const double distance = value - largest;
+    if (distance > -std::numeric_limits<double>::infinity()) {
+      const double weight = std::exp(beta * distance);
+      weights += weight;
+      first += weight * distance;
+      second += weight * distance * distance;
     }
-    const double expected = first / weights;
-    result.slope += expected - (row[static_cast<std::size_t>(labels[i])] - largest);
-    result.curvature += second / weights - expected * expected;
   }
-  const auto count = static_cast<double>(table.rows());
-  return {result.slope / count, result.curvature / count};
+  const double expected = first / weights;
+  return {expected - (row[label] - largest), second / weights - expected * expected};
 }
 
-}  // namespace detail
+/// Throws bad_input, naming the example, when its label has probability zero: its NLL is +inf for every T.
+inline void check_label_probability(std::span<const double> row, std::size_t label, std::size_t example) {
+  if (row[label] == -std::numeric_limits<double>::infinity()) {
+    throw bad_input(mismatch_message("probability of the label of example " + std::to_string(example),
+                                     "more than 0, for a temperature to be fitted", "0"));
+  }
+}
+
+/// The search for the temperature of the least NLL, apart from where the derivatives come from: each pass may be one
+/// over files.
+///
+///   while (!search.done()) { search.add(the derivatives of the NLL by beta, at every beta of search.betas()); }
+///
+/// The first pass looks at both bounds, too: a bound is the result, exactly, where the optimum lies at or beyond it,
+/// and 1 where both slopes are 0, so that no temperature makes a difference.
+class temperature_search {
+ public:
+  /// Ends after a step that changes T by a relative `tolerance` or less; Newton's steps about square the error, so that
+  /// the last one leaves far less. Throws precondition_error unless it is positive.
+  explicit temperature_search(double tolerance = 1e-12) : tolerance_(tolerance) {
+    require(tolerance > 0.0, "temperature_search: the tolerance must be positive");
+  }
+
+  bool done() const noexcept { return betas_.empty(); }
+
+  /// Where the derivatives are wanted next, as 1 / T: one or three places; none when done.
+  std::span<const double> betas() const noexcept { return betas_; }
+
+  /// Takes the derivatives of the NLL, or one positive multiple of them all, at betas(). Throws precondition_error when
+  /// their number is another.
+  void add(std::span<const slope_and_curvature> at_betas) {
+    require(!done() && at_betas.size() == betas_.size(), "temperature_search: one result for every beta");
+    ++passes_;
+    if (passes_ == 1 && ends_at_bound(at_betas[0].slope, at_betas[1].slope)) {
+      betas_.clear();
+      return;
+    }
+    step(at_betas.back());
+  }
+
+  /// The temperature found, or the best so far.
+  double temperature() const noexcept { return temperature_; }
+
+ private:
+  // Every step at least halves the bracket or is a Newton step that shrinks: 60 halvings alone reach 1e-17.
+  static constexpr int most_passes = 200;
+
+  bool ends_at_bound(double sharpest_slope, double flattest_slope) noexcept {
+    if (sharpest_slope == 0.0 && flattest_slope == 0.0) {
+      return true;  // NLL' is increasing, so it vanishes in between too
+    }
+    if (sharpest_slope <= 0.0) {
+      temperature_ = smallest_temperature;
+      return true;
+    }
+    if (flattest_slope >= 0.0) {
+      temperature_ = largest_temperature;
+      return true;
+    }
+    return false;
+  }
+
+  void step(slope_and_curvature at_beta) {
+    (at_beta.slope < 0.0 ? low_ : high_) = log_beta_;
+    if (at_beta.slope == 0.0) {
+      betas_.clear();
+      return;
+    }
+    double next = log_beta_ - at_beta.slope / (std::exp(log_beta_) * at_beta.curvature);
+    // A step that leaves the bracket, or does not halve the last one, is replaced by a bisection.
+    if (!(next > low_ && next < high_) || std::abs(next - log_beta_) > 0.5 * last_step_) {
+      next = 0.5 * (low_ + high_);
+    }
+    last_step_ = std::abs(next - log_beta_);
+    log_beta_ = next;
+    temperature_ = std::exp(-log_beta_);
+    if (last_step_ < tolerance_ || high_ - low_ <= tolerance_ || passes_ == most_passes) {
+      betas_.clear();
+    } else {
+      betas_.assign(1, std::exp(log_beta_));
+    }
+  }
+
+  double tolerance_;
+  double low_ = -std::log(largest_temperature);  // of log beta
+  double high_ = -std::log(smallest_temperature);
+  double log_beta_ = 0.0;
+  double last_step_ = high_ - low_;
+  double temperature_ = 1.0;
+  int passes_ = 0;
+  std::vector<double> betas_{1.0 / smallest_temperature, 1.0 / largest_temperature, 1.0};
+};
 
 /// The temperature of the least NLL, in smallest_temperature..largest_temperature, to a relative 1e-10 where the
 /// optimum is that well determined.
@@ -67,53 +157,43 @@ inline slope_and_curvature nll_derivatives(const log_probability_table& table, s
 inline double fit_temperature(const log_probability_table& table, std::span<const std::int32_t> labels) {
   check_examples(table, labels);
   for (std::size_t i = 0; i < labels.size(); ++i) {
-    if (table.row(i)[static_cast<std::size_t>(labels[i])] == -std::numeric_limits<double>::infinity()) {
-      throw bad_input(mismatch_message("probability of the label of example " + std::to_string(i),
-                                       "more than 0, for a temperature to be fitted", "0"));
+    check_label_probability(table.row(i), static_cast<std::size_t>(labels[i]), i);
+  }
+  temperature_search search;
+  while (!search.done()) {
+    std::vector<slope_and_curvature> sums(search.betas().size());
+    for (std::size_t i = 0; i < table.rows(); ++i) {
+      const auto label = static_cast<std::size_t>(labels[i]);
+      for (std::size_t j = 0; j < sums.size(); ++j) {
+        sums[j] += nll_derivatives(table.row(i), label, search.betas()[j]);
+      }
     }
+    search.add(sums);
   }
-  const detail::slope_and_curvature sharpest = detail::nll_derivatives(table, labels, 1.0 / smallest_temperature);
-  const detail::slope_and_curvature flattest = detail::nll_derivatives(table, labels, 1.0 / largest_temperature);
-  if (sharpest.slope == 0.0 && flattest.slope == 0.0) {
-    // NLL' is increasing, so it vanishes in between too.
-    return 1.0;
-  }
-  if (sharpest.slope <= 0.0) {
-    return smallest_temperature;
-  }
-  if (flattest.slope >= 0.0) {
-    return largest_temperature;
-  }
-  double low = -std::log(largest_temperature);
-  double high = -std::log(smallest_temperature);
-  double log_beta = 0.0;
-  // Every step at least halves the bracket or is a Newton step that shrinks: 60 halvings alone reach 1e-17.
-  constexpr int most_steps = 200;
-  constexpr double tolerance = 1e-12;
-  double last_step = high - low;
-  for (int i = 0; i < most_steps && high - low > tolerance; ++i) {
-    const double beta = std::exp(log_beta);
-    const auto [slope, curvature] = detail::nll_derivatives(table, labels, beta);
-    (slope < 0.0 ? low : high) = log_beta;
-    if (slope == 0.0) {
-      break;
-    }
-    double next = log_beta - slope / (beta * curvature);
-    // A step that leaves the bracket, or does not halve the last one, is replaced by a bisection.
-    if (!(next > low && next < high) || std::abs(next - log_beta) > 0.5 * last_step) {
-      next = 0.5 * (low + high);
-    }
-    last_step = std::abs(next - log_beta);
-    log_beta = next;
-    if (last_step < tolerance) {
-      break;
-    }
-  }
-  return std::exp(-log_beta);
+  return search.temperature();
 }
 
-/// The log-probabilities of p^(1/T) renormalized, nats, [N, C] row-major; probabilities of zero stay zero. Throws as
-/// `check_table`, bad_input for a row without any probability, precondition_error unless T is positive and finite.
+/// Writes the log-probabilities of one example's p^(1/T) renormalized, nats, [C]. Needs a class of positive
+/// probability. Throws precondition_error unless T is positive and finite and both rows have the same length.
+inline void apply_temperature(std::span<const double> row, double temperature, std::span<double> result) {
+  require(temperature > 0.0 && temperature <= std::numeric_limits<double>::max(),
+          "a temperature must be positive and finite");
+  require(row.size() == result.size(), "apply_temperature: rows of the same length");
+  const double largest = row[most_probable(row)];
+  double sum = 0.0;
+  for (std::size_t c = 0; c < row.size(); ++c) {
+    const double scaled = (row[c] - largest) / temperature;
+    result[c] = scaled;
+    sum += std::exp(scaled);
+  }
+  const double log_sum = std::log(sum);
+  for (double& value : result) {
+    value -= log_sum;
+  }
+}
+
+/// The same for every example, [N, C] row-major; probabilities of zero stay zero. Throws as `check_table`, bad_input
+/// for a row without any probability, precondition_error unless T is positive and finite.
 inline std::vector<double> apply_temperature(const log_probability_table& table, double temperature) {
   check_table(table);
   require(temperature > 0.0 && temperature <= std::numeric_limits<double>::max(),
@@ -121,20 +201,10 @@ inline std::vector<double> apply_temperature(const log_probability_table& table,
   std::vector<double> result(table.values.size());
   for (std::size_t i = 0; i < table.rows(); ++i) {
     const std::span<const double> row = table.row(i);
-    const double largest = row[most_probable(row)];
-    if (largest == -std::numeric_limits<double>::infinity()) {
+    if (row[most_probable(row)] == -std::numeric_limits<double>::infinity()) {
       throw bad_input(mismatch_message("example " + std::to_string(i), "a class of positive probability", "none"));
     }
-    double sum = 0.0;
-    for (std::size_t c = 0; c < row.size(); ++c) {
-      const double scaled = (row[c] - largest) / temperature;
-      result[i * row.size() + c] = scaled;
-      sum += std::exp(scaled);
-    }
-    const double log_sum = std::log(sum);
-    for (std::size_t c = 0; c < row.size(); ++c) {
-      result[i * row.size() + c] -= log_sum;
-    }
+    apply_temperature(row, temperature, std::span(result).subspan(i * table.classes, table.classes));
   }
   return result;
 }

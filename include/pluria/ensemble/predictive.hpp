@@ -34,17 +34,26 @@ concept logit_matrix = requires(const Matrix& matrix) {
   static_cast<std::size_t>(matrix.cols());
 };
 
-namespace detail {
-
-/// log(e^a + e^b). Adding to -inf, a sum of nothing, is exact.
-inline double log_add(double a, double b) noexcept {
-  const double larger = std::max(a, b);
-  const double smaller = std::min(a, b);
-  return smaller == -std::numeric_limits<double>::infinity() ? larger : larger + std::log1p(std::exp(smaller - larger));
+/// Throws bad_input unless one row of logits gives a distribution: finite numbers or -inf, at least one of them finite.
+/// `example()` is what messages call the row: "member 2, example 7".
+template <std::floating_point Logit, std::invocable Name>
+void check_logit_row(std::span<const Logit> row, const Name& example) {
+  bool any_finite = false;
+  for (std::size_t c = 0; c < row.size(); ++c) {
+    if (!(row[c] <= std::numeric_limits<Logit>::max())) [[unlikely]] {
+      throw bad_input(mismatch_message("logit of " + example() + ", class " + std::to_string(c),
+                                       "a finite number or -inf", std::to_string(row[c])));
+    }
+    any_finite = any_finite || row[c] >= std::numeric_limits<Logit>::lowest();
+  }
+  if (!any_finite) [[unlikely]] {
+    throw bad_input(mismatch_message("logits of " + example(), "at least one finite number", "-inf in every class"));
+  }
 }
 
-/// The log-probabilities of finite or -inf float logits, at least one of them finite.
-inline void log_softmax(std::span<const float> logits, std::span<double> log_probabilities) noexcept {
+/// The log-probabilities of finite or -inf logits, at least one of them finite. Returns log sum_c e^logit.
+template <std::floating_point Logit>
+double log_softmax(std::span<const Logit> logits, std::span<double> log_probabilities) noexcept {
   const double largest = *std::max_element(logits.begin(), logits.end());
   double sum = 0.0;
   for (std::size_t c = 0; c < logits.size(); ++c) {
@@ -54,6 +63,23 @@ inline void log_softmax(std::span<const float> logits, std::span<double> log_pro
   const double log_sum = std::log(sum);
   for (double& value : log_probabilities) {
     value -= log_sum;
+  }
+  return largest + log_sum;
+}
+
+namespace detail {
+
+/// log(e^a + e^b). Adding to -inf, a sum of nothing, is exact.
+inline double log_add(double a, double b) noexcept {
+  const double larger = std::max(a, b);
+  const double smaller = std::min(a, b);
+  return smaller == -std::numeric_limits<double>::infinity() ? larger : larger + std::log1p(std::exp(smaller - larger));
+}
+
+/// Adds a member's distribution to the sum of others: log(e^sums[c] + e^member[c]) in every class.
+inline void log_add(std::span<double> sums, std::span<const double> member) noexcept {
+  for (std::size_t c = 0; c < sums.size(); ++c) {
+    sums[c] = log_add(sums[c], member[c]);
   }
 }
 
@@ -108,11 +134,8 @@ class predictive {
     std::vector<double> member(classes_);
     for (std::size_t row = 0; row < logits.size() / classes_; ++row) {
       const std::size_t example = first_example + row;
-      detail::log_softmax(logits.subspan(row * classes_, classes_), member);
-      double* sums = log_sums_.data() + example * classes_;
-      for (std::size_t c = 0; c < classes_; ++c) {
-        sums[c] = detail::log_add(sums[c], member[c]);
-      }
+      log_softmax(logits.subspan(row * classes_, classes_), member);
+      detail::log_add(std::span(log_sums_).subspan(example * classes_, classes_), member);
       entropy_sums_[example] += entropy(member);
       const std::size_t vote = most_probable(std::span<const double>(member));
       ++votes_[example * classes_ + vote];
@@ -233,21 +256,9 @@ class predictive {
       const std::size_t example = first_example + row;
       require(member_counts_[example] < std::numeric_limits<std::uint16_t>::max(),
               "at most 65535 members can be added");
-      bool any_finite = false;
-      for (std::size_t c = 0; c < classes_; ++c) {
-        const float logit = logits[row * classes_ + c];
-        if (!(logit <= std::numeric_limits<float>::max())) [[unlikely]] {
-          throw bad_input(mismatch_message("logit of member " + std::to_string(member_counts_[example]) + ", example " +
-                                               std::to_string(example) + ", class " + std::to_string(c),
-                                           "a finite number or -inf", std::to_string(logit)));
-        }
-        any_finite = any_finite || logit >= std::numeric_limits<float>::lowest();
-      }
-      if (!any_finite) [[unlikely]] {
-        throw bad_input(mismatch_message(
-            "logits of member " + std::to_string(member_counts_[example]) + ", example " + std::to_string(example),
-            "at least one finite number", "-inf in every class"));
-      }
+      check_logit_row(logits.subspan(row * classes_, classes_), [&] {
+        return "member " + std::to_string(member_counts_[example]) + ", example " + std::to_string(example);
+      });
     }
   }
 

@@ -78,16 +78,4 @@ class mapped_file {
   std::shared_ptr<const void> owner_;
 };
 
-/// Lets go of the memory behind mapped bytes that are not needed for now: whole pages of them. They come back from the
-/// file when they are read again. The bytes must be those of a mapped_file, nothing else.
-inline void release_pages(std::span<const std::byte> bytes) noexcept {
-  const auto page = static_cast<std::uintptr_t>(::sysconf(_SC_PAGESIZE));
-  const auto begin = (reinterpret_cast<std::uintptr_t>(bytes.data()) + page - 1) / page * page;
-  const auto end = reinterpret_cast<std::uintptr_t>(bytes.data() + bytes.size()) / page * page;
-  if (begin < end) {
-    // A hint: where it is refused, the memory stays.
-    [[maybe_unused]] const int ignored = ::madvise(reinterpret_cast<void*>(begin), end - begin, MADV_DONTNEED);
-  }
-}
-
 }  // namespace pluria

@@ -28,14 +28,19 @@ struct judged_confidence {
   bool correct = false;
 };
 
+/// The confidence of one example and whether it was right, from its log-probabilities [C], C > 0, and its label.
+inline judged_confidence judge(std::span<const double> log_probabilities, std::size_t label) noexcept {
+  const std::size_t best = most_probable(log_probabilities);
+  return {std::exp(log_probabilities[best]), best == label};
+}
+
 /// Each example's confidence and whether it was right, [N]. Throws as `check_examples`.
 inline std::vector<judged_confidence> judged_confidences(const log_probability_table& table,
                                                          std::span<const std::int32_t> labels) {
   check_examples(table, labels);
   std::vector<judged_confidence> result(table.rows());
   for (std::size_t i = 0; i < result.size(); ++i) {
-    const std::size_t best = most_probable(table.row(i));
-    result[i] = {std::exp(table.row(i)[best]), best == static_cast<std::size_t>(labels[i])};
+    result[i] = judge(table.row(i), static_cast<std::size_t>(labels[i]));
   }
   return result;
 }

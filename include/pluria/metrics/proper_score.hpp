@@ -62,18 +62,22 @@ inline std::vector<double> err_per_example(const log_probability_table& table, s
   return result;
 }
 
+/// The Brier score of one example from its log-probabilities [C] and its label, which is below C; in 0..2.
+inline double brier_score(std::span<const double> log_probabilities, std::size_t label) noexcept {
+  double sum = 0.0;
+  for (std::size_t c = 0; c < log_probabilities.size(); ++c) {
+    const double distance = std::exp(log_probabilities[c]) - (c == label ? 1.0 : 0.0);
+    sum += distance * distance;
+  }
+  return sum;
+}
+
 /// The Brier score of each example, in 0..2, [N]. Throws as `check_examples`.
 inline std::vector<double> brier_per_example(const log_probability_table& table, std::span<const std::int32_t> labels) {
   check_examples(table, labels);
   std::vector<double> result(table.rows());
   for (std::size_t i = 0; i < result.size(); ++i) {
-    const std::span<const double> row = table.row(i);
-    double sum = 0.0;
-    for (std::size_t c = 0; c < row.size(); ++c) {
-      const double distance = std::exp(row[c]) - (c == static_cast<std::size_t>(labels[i]) ? 1.0 : 0.0);
-      sum += distance * distance;
-    }
-    result[i] = sum;
+    result[i] = brier_score(table.row(i), static_cast<std::size_t>(labels[i]));
   }
   return result;
 }
@@ -147,6 +151,9 @@ inline mean_and_error paired_difference(std::span<const double> a, std::span<con
   double squares = 0.0;
   for (const double sum : residual) {
     squares += sum * sum;
+  }
+  if (residual.size() < 2) {
+    return {mean, std::numeric_limits<double>::quiet_NaN()};  // its residuals cancel only up to rounding
   }
   const auto groups = static_cast<double>(residual.size());
   return {mean, std::sqrt(squares * (groups / (groups - 1.0))) / static_cast<double>(a.size())};
