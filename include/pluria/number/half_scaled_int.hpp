@@ -10,6 +10,7 @@
 
 #include <pluria/core/error.hpp>
 #include <pluria/core/float16.hpp>
+#include <pluria/core/magnitude.hpp>
 #include <pluria/number/concept.hpp>
 
 #include <algorithm>
@@ -47,12 +48,7 @@ struct half_scaled_int {
   /// one gets the additional code. The smallest scale is 2^-24, the smallest float16; also that of the empty span and
   /// of zeros, whose codes are all 0. Throws bad_input where no float16 is large enough.
   static granule fit(std::span<const float> weights) {
-    float highest = 0.0F;
-    float lowest = 0.0F;
-    for (const float weight : weights) {
-      highest = std::max(highest, weight);
-      lowest = std::min(lowest, weight);
-    }
+    const auto [lowest, highest] = extremes(weights);
     const bool is_negative = !is_symmetric && highest > -lowest;
     const float at_min_code = is_negative ? highest : -lowest;
     const float at_max_code = is_negative ? -lowest : highest;
@@ -63,8 +59,7 @@ struct half_scaled_int {
              at_max_code <= scale * static_cast<float>(max_code);
     };
     // The quotients are rounded, twice; rounding is monotone, so what comes out is never above the smallest float16
-    // that covers, and the one above it does.
-    // 0 first, so that -0 does not come out.
+    // that covers, and the one above it does. 0 stands first, so that -0 does not come out.
     const float quotient =
         std::max({0.0F, at_min_code / static_cast<float>(-min_code), at_max_code / static_cast<float>(max_code)});
     std::uint16_t half = std::max<std::uint16_t>(1, half_from_float(quotient));
