@@ -23,6 +23,7 @@
 #include <pluria/metrics/proper_score.hpp>
 #include <pluria/metrics/uncertainty.hpp>
 #include <pluria/nn/vit.hpp>
+#include <pluria/number/half_scaled_int.hpp>
 #include <pluria/number/symmetric_int.hpp>
 #include <pluria/quantize/granularity.hpp>
 #include <pluria/quantize/quantizer.hpp>

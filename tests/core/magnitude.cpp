@@ -11,6 +11,7 @@
 
 namespace {
 
+using pluria::extremes;
 using pluria::largest_magnitude;
 
 TEST_CASE("the largest magnitude is found wherever it stands and whatever its sign", "[core]") {
@@ -43,6 +44,32 @@ TEST_CASE("a value that is not finite makes the result so", "[core]") {
   CHECK(largest_magnitude(std::vector<float>{1.0F, -largest, 2.0F}) == largest);
   CHECK(largest_magnitude(std::vector<float>{1.0F, -infinity, largest}) == infinity);
   CHECK(std::isnan(largest_magnitude(std::vector<float>{infinity, -nan, 1.0F})));
+}
+
+TEST_CASE("extremes are found wherever they stand, and zero is among the values", "[core]") {
+  for (const std::size_t count : {2U, 3U, 16U, 17U, 100U}) {
+    std::vector<float> values = support::integer_weights(count);
+    for (std::size_t place = 0; place + 1 < count; ++place) {
+      const std::vector<float> kept = values;
+      values[place] = 1.5F;
+      values[place + 1] = -1.25F;
+      CHECK(extremes(values).highest == 1.5F);
+      CHECK(extremes(values).lowest == -1.25F);
+      values = kept;
+    }
+  }
+  const float tiny = std::numeric_limits<float>::denorm_min();
+  CHECK(extremes(std::vector<float>{3.0F, 2.0F}).highest == 3.0F);
+  CHECK(extremes(std::vector<float>{3.0F, 2.0F}).lowest == 0.0F);
+  CHECK(extremes(std::vector<float>{-3.0F, -tiny}).lowest == -3.0F);
+  CHECK(extremes(std::vector<float>{-3.0F, -tiny}).highest == 0.0F);
+  CHECK(extremes(std::vector<float>{-tiny, tiny}).lowest == -tiny);
+  CHECK(extremes(std::vector<float>{-tiny, tiny}).highest == tiny);
+  for (const auto& zeros : {std::vector<float>{}, {0.0F}, {-0.0F}, {0.0F, -0.0F}}) {
+    CHECK(extremes(zeros).lowest == 0.0F);
+    CHECK_FALSE(std::signbit(extremes(zeros).lowest));
+    CHECK_FALSE(std::signbit(extremes(zeros).highest));
+  }
 }
 
 }  // namespace

@@ -2,6 +2,7 @@
 // The laws of <pluria/number/concept.hpp>, for every number system: a new one is a line in `number_systems`.
 
 #include <pluria/number/concept.hpp>
+#include <pluria/number/half_scaled_int.hpp>
 #include <pluria/number/symmetric_int.hpp>
 #include <pluria/rounding/bernoulli.hpp>
 #include <pluria/rounding/nearest.hpp>
@@ -31,16 +32,34 @@ using number_systems = std::tuple<  //
     pluria::symmetric_int<5>,       //
     pluria::symmetric_int<6>,       //
     pluria::symmetric_int<7>,       //
-    pluria::symmetric_int<8>>;
+    pluria::symmetric_int<8>,       //
+    pluria::full_range_int<2>,      //
+    pluria::full_range_int<4>,      //
+    pluria::full_range_int<5>,      //
+    pluria::full_range_int<8>,      //
+    pluria::half_symmetric_int<4>,  //
+    pluria::half_symmetric_int<8>>;
+
+// The largest weight that a number system takes.
+template <class N>
+constexpr float largest_weight() {
+  if constexpr (pluria::bounded_system<N>) {
+    return N::largest_weight;
+  } else {
+    return std::numeric_limits<float>::max();
+  }
+}
 
 // Granules' worth of weights: common ones, one weight, zeros, subnormal, tiny and the largest.
+template <class N>
 std::vector<std::vector<float>> granules_of_weights() {
-  const float largest = std::numeric_limits<float>::max();
+  const float largest = largest_weight<N>();
   return {integer_weights(1000),
           integer_weights(128, 0.02F, 5000),
           integer_weights(128, 0x1p-130F),
           integer_weights(128, 0x1p-120F),
-          integer_weights(128, 0x1p120F),
+          integer_weights(128, 0x1p-20F),
+          integer_weights(128, 0.25F * largest),
           {0.7F},
           {-3.0F},
           {1.0F, 1.0F, 1.0F},
@@ -48,6 +67,12 @@ std::vector<std::vector<float>> granules_of_weights() {
           {0x1p-149F, -0x1p-149F},
           {largest, -largest, 1.0F},
           {}};
+}
+
+// 1, or -1 where values fall with the code.
+template <class N>
+float direction(const typename N::granule& granule) {
+  return N::decode(N::min_code, granule) < N::decode(N::max_code, granule) ? 1.0F : -1.0F;
 }
 
 // The granule's own weights and others: every grid point and midpoint, their neighbours, and far outside.
@@ -65,17 +90,22 @@ std::vector<float> weights_around(std::vector<float> weights, const typename N::
   return weights;
 }
 
-TEMPLATE_LIST_TEST_CASE("values strictly increase with the code", "[laws]", number_systems) {
-  for (const auto& weights : granules_of_weights()) {
+TEMPLATE_LIST_TEST_CASE("values strictly increase with the code, or fall where the scale is negative", "[laws]",
+                        number_systems) {
+  for (const auto& weights : granules_of_weights<TestType>()) {
     const auto granule = TestType::fit(weights);
+    const float sign = direction<TestType>(granule);
     for (std::int32_t code = TestType::min_code; code < TestType::max_code; ++code) {
-      REQUIRE(TestType::decode(code, granule) < TestType::decode(code + 1, granule));
+      REQUIRE(sign * TestType::decode(code, granule) < sign * TestType::decode(code + 1, granule));
+    }
+    if constexpr (pluria::scaled_system<TestType>) {
+      REQUIRE((granule.scale > 0.0F) == (sign > 0.0F));
     }
   }
 }
 
 TEMPLATE_LIST_TEST_CASE("a weight on its grid never moves, under any rounding", "[laws]", number_systems) {
-  for (const auto& weights : granules_of_weights()) {
+  for (const auto& weights : granules_of_weights<TestType>()) {
     const auto granule = TestType::fit(weights);
     for (std::int32_t code = TestType::min_code; code <= TestType::max_code; ++code) {
       const std::int32_t position = TestType::position(TestType::decode(code, granule), granule);
@@ -87,11 +117,15 @@ TEMPLATE_LIST_TEST_CASE("a weight on its grid never moves, under any rounding", 
   }
 }
 
-TEMPLATE_LIST_TEST_CASE("positions do not decrease and stay among the codes", "[laws]", number_systems) {
-  for (const auto& weights : granules_of_weights()) {
+TEMPLATE_LIST_TEST_CASE("positions do not decrease, or not increase, and stay among the codes", "[laws]",
+                        number_systems) {
+  for (const auto& weights : granules_of_weights<TestType>()) {
     const auto granule = TestType::fit(weights);
     std::vector<float> sorted = weights_around<TestType>(weights, granule);
     std::sort(sorted.begin(), sorted.end());
+    if (direction<TestType>(granule) < 0.0F) {
+      std::reverse(sorted.begin(), sorted.end());
+    }
     std::int32_t previous = 65536 * TestType::min_code;
     for (const float weight : sorted) {
       const std::int32_t position = TestType::position(weight, granule);
@@ -102,8 +136,22 @@ TEMPLATE_LIST_TEST_CASE("positions do not decrease and stay among the codes", "[
   }
 }
 
+TEMPLATE_LIST_TEST_CASE("a bounded system takes weights up to its bound, whatever their signs", "[laws]",
+                        number_systems) {
+  if constexpr (pluria::bounded_system<TestType>) {
+    constexpr float largest = TestType::largest_weight;
+    for (const auto& weights : {std::vector<float>{largest, -largest}, {largest}, {-largest}, {-largest, 1.0F}}) {
+      const auto granule = TestType::fit(weights);
+      for (const float weight : weights) {
+        const std::int32_t position = TestType::position(weight, granule);
+        REQUIRE((std::abs(weight) == 1.0F || std::abs(position) >= 65536 * (TestType::max_code - 1)));
+      }
+    }
+  }
+}
+
 TEMPLATE_LIST_TEST_CASE("every lane has the position of its weight", "[laws]", number_systems) {
-  for (const auto& weights : granules_of_weights()) {
+  for (const auto& weights : granules_of_weights<TestType>()) {
     const auto granule = TestType::fit(weights);
     std::vector<float> all = weights_around<TestType>(weights, granule);
     all.resize((all.size() + lanes - 1) / lanes * lanes);
@@ -118,7 +166,7 @@ TEMPLATE_LIST_TEST_CASE("every lane has the position of its weight", "[laws]", n
 
 TEMPLATE_LIST_TEST_CASE("the fitted grid covers its weights, and positions lie where the weights do", "[laws]",
                         number_systems) {
-  for (const auto& weights : granules_of_weights()) {
+  for (const auto& weights : granules_of_weights<TestType>()) {
     const auto granule = TestType::fit(weights);
     for (const float weight : weights) {
       const std::int32_t position = TestType::position(weight, granule);
@@ -127,7 +175,7 @@ TEMPLATE_LIST_TEST_CASE("the fitted grid covers its weights, and positions lie w
       const double step = TestType::decode(below + 1, granule) - low;
       const double value = low + step * (position - 65536 * below) / 65536.0;
       // Half a unit of the position, and up to one and a half of float error before it: 2 units.
-      REQUIRE(std::abs(value - static_cast<double>(weight)) <= step * 0x1p-15);
+      REQUIRE(std::abs(value - static_cast<double>(weight)) <= std::abs(step) * 0x1p-15);
     }
   }
 }
@@ -153,7 +201,7 @@ TEMPLATE_LIST_TEST_CASE("members are one of the two neighbours, and their mean i
 }
 
 TEMPLATE_LIST_TEST_CASE("the padding's code is nearest to zero", "[laws]", number_systems) {
-  for (const auto& weights : granules_of_weights()) {
+  for (const auto& weights : granules_of_weights<TestType>()) {
     const auto granule = TestType::fit(weights);
     const float padding = std::abs(TestType::decode(pluria::code_nearest_zero<TestType>(granule), granule));
     for (std::int32_t code = TestType::min_code; code <= TestType::max_code; ++code) {

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
 #pragma once
-// The largest magnitude among floats, and with it whether all of them are finite: in one pass without branches, over
-// the bits, whose order is that of magnitudes and which compilers compare in batches. A maximum of floats they would
-// not reorder.
+// The largest magnitude among floats, and with it whether all of them are finite, and the extremes on both sides of
+// zero: in one pass without branches, over the bits, whose order is that of magnitudes and which compilers compare in
+// batches. A maximum of floats they would not reorder.
 
 #include <pluria/core/ieee.hpp>
 
@@ -20,6 +20,25 @@ inline float largest_magnitude(std::span<const float> values) noexcept {
     largest = std::max(largest, std::bit_cast<std::uint32_t>(value) & 0x7fffffffU);
   }
   return std::bit_cast<float>(largest);
+}
+
+/// The lowest and the highest of values and zero.
+struct float_extremes {
+  float lowest = 0.0F;
+  float highest = 0.0F;
+};
+
+/// The extremes of (finite) values; none, or values on one side only, have 0 on the other.
+inline float_extremes extremes(std::span<const float> values) noexcept {
+  // As integers with sign all floats below zero are below zero; without sign they are above all others, the lowest one
+  // on top.
+  std::int32_t highest = 0;
+  std::uint32_t lowest = 0x80000000U;
+  for (const float value : values) {
+    highest = std::max(highest, std::bit_cast<std::int32_t>(value));
+    lowest = std::max(lowest, std::bit_cast<std::uint32_t>(value));
+  }
+  return {std::bit_cast<float>(lowest) + 0.0F, std::bit_cast<float>(highest)};
 }
 
 }  // namespace pluria

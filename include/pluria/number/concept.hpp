@@ -21,7 +21,8 @@ namespace pluria {
 /// scale, a scale and zero point, a table. Laws, each a typed test in tests/laws:
 ///  - fit(weights) gives a granule whose grid covers all the (finite) weights; the empty span and all zeros are
 ///  allowed;
-///  - position(w, g) lies in [65536 * min_code, 65536 * max_code] and does not decrease with w;
+///  - position(w, g) lies in [65536 * min_code, 65536 * max_code] and does not decrease with w, nor increase where the
+///  scale is negative;
 ///  - decode(code, g) strictly increases with code, or decreases for a granule with a negative scale;
 ///  - a weight on its grid never moves: position(decode(code, g), g) == 65536 * code for every code;
 ///  - position gives a float and every lane of a batch the same integer;
@@ -44,6 +45,13 @@ concept number_system = std::regular<typename N::granule> &&(N::bits >= 1) && (N
 template <class N>
 concept scaled_system = number_system<N> && requires(const typename N::granule& granule) {
   { granule.scale } -> std::convertible_to<float>;
+};
+
+/// A number system that reaches only so far: where scales are stored in a narrow type, weights of a magnitude above
+/// largest_weight may have no grid. Law: fit takes all weights up to it.
+template <class N>
+concept bounded_system = number_system<N> && requires {
+  { N::largest_weight } -> std::convertible_to<float>;
 };
 
 /// The code whose value is nearest to zero (the lower one of two): what padding is filled with.

@@ -32,14 +32,28 @@ inline void check_finite(const tensor& weights, std::span<const float> values, s
                                    std::to_string(*found)));
 }
 
+/// Throws bad_input, naming tensor and index, at the first (finite) weight beyond the reach of the number system.
+template <bounded_system N>
+void check_reach(const tensor& weights, std::span<const float> values, std::size_t first) {
+  if (largest_magnitude(values) <= N::largest_weight) [[likely]] {
+    return;
+  }
+  const auto found =
+      std::find_if(values.begin(), values.end(), [](float value) { return std::abs(value) > N::largest_weight; });
+  const auto index = first + static_cast<std::size_t>(found - values.begin());
+  throw bad_input(mismatch_message(weights.where() + ", index " + std::to_string(index),
+                                   "a magnitude of at most " + std::to_string(N::largest_weight) + " for " + N::name(),
+                                   std::to_string(*found)));
+}
+
 template <number_system N, granularity G = per_channel>
 struct quantizer {
   using number = N;
   G granularity{};
 
   /// The grid of a tensor of F32, F16 or BF16 weights. Throws bad_input, naming tensor and index, for other types and
-  /// for weights that are NaN or infinite. Needs memory for the floats of one row, or of the tensor where that is the
-  /// granule.
+  /// for weights that are NaN, infinite or beyond the number system's reach. Needs memory for the floats of one row, or
+  /// of the tensor where that is the granule.
   tensor_grid<N> fit(const tensor& weights) const {
     granule_map map = granularity.map(weights.rows(), weights.columns());
     std::vector<typename N::granule> granules;
@@ -47,12 +61,12 @@ struct quantizer {
     std::vector<float> values(map.is_whole() ? weights.size() : weights.columns());
     if (map.is_whole()) {
       weights.read(0, values);
-      check_finite(weights, values, 0);
+      check(weights, values, 0);
       granules.push_back(N::fit(values));
     } else {
       for (std::size_t row = 0; row < weights.rows(); ++row) {
         weights.read(row * weights.columns(), values);
-        check_finite(weights, values, row * weights.columns());
+        check(weights, values, row * weights.columns());
         for (std::size_t column = 0; column < values.size();) {
           const std::size_t end = map.run_end(column);
           granules.push_back(N::fit(std::span<const float>(values).subspan(column, end - column)));
@@ -61,6 +75,14 @@ struct quantizer {
       }
     }
     return {std::move(map), std::move(granules)};
+  }
+
+ private:
+  static void check(const tensor& weights, std::span<const float> values, std::size_t first) {
+    check_finite(weights, values, first);
+    if constexpr (bounded_system<N>) {
+      check_reach<N>(weights, values, first);
+    }
   }
 };
 
