@@ -17,6 +17,7 @@
 #include <nlohmann/json.hpp>
 #include <optional>
 #include <set>
+#include <span>
 #include <string>
 #include <string_view>
 #include <unordered_map>
@@ -40,7 +41,27 @@ struct file_state {
   static file_state of(const std::filesystem::path& path) {
     return {std::filesystem::file_size(path), std::filesystem::last_write_time(path)};
   }
+
+  /// The same, of a file that may not be there: throws bad_input then.
+  static file_state of_input(const std::filesystem::path& path) {
+    if (!std::filesystem::is_regular_file(path)) {
+      throw bad_input(path.string() + ": cannot be opened: no such file");
+    }
+    return of(path);
+  }
 };
+
+/// Text that changes with a tensor's name, type, shape and weights: the first, middle and last 4 KiB of them are looked
+/// at, so that a large checkpoint need not be read.
+inline std::string fingerprint_of(const std::string& name, const std::string& type, std::span<const std::size_t> shape,
+                                  std::span<const std::byte> bytes) {
+  std::string text = name + ' ' + type + ' ' + to_string(shape);
+  const std::size_t part = std::min<std::size_t>(bytes.size(), 4096);
+  for (const std::size_t first : {std::size_t{0}, (bytes.size() - part) / 2, bytes.size() - part}) {
+    text += std::to_string(name_hash({reinterpret_cast<const char*>(bytes.data() + first), part})) + ' ';
+  }
+  return text;
+}
 
 class source_checkpoint {
  public:
@@ -94,19 +115,13 @@ class source_checkpoint {
     return sum;
   }
 
-  /// 64 bits that change with names, dtypes, shapes and weights: of every tensor the first, middle and last 4 KiB are
-  /// looked at, so that a large checkpoint need not be read.
+  /// 64 bits that change with the files' names and their tensors; see fingerprint_of.
   std::uint64_t fingerprint() const {
     std::string text;
     for (const source_shard& shard : shards_) {
       text += shard.path.filename().string() + '\n';
       for (const tensor& current : shard.weights.tensors()) {
-        text += current.name() + ' ' + std::string(name_of(current.type())) + ' ' + to_string(current.shape());
-        const std::span<const std::byte> bytes = current.bytes();
-        const std::size_t part = std::min<std::size_t>(bytes.size(), 4096);
-        for (const std::size_t first : {std::size_t{0}, (bytes.size() - part) / 2, bytes.size() - part}) {
-          text += std::to_string(name_hash({reinterpret_cast<const char*>(bytes.data() + first), part})) + ' ';
-        }
+        text += fingerprint_of(current.name(), std::string(name_of(current.type())), current.shape(), current.bytes());
       }
     }
     return name_hash(text);
