@@ -285,8 +285,110 @@ KLD = {
 }
 
 
+# ---------------------------------------------------------------------------------------------- gguf
+
+U8, U32, BOOL, STRING, ARRAY, U64 = 0, 4, 7, 8, 9, 10
+
+
+def text(value, length=None):
+    value = value if isinstance(value, bytes) else value.encode()
+    return struct.pack("<Q", len(value) if length is None else length) + value
+
+
+def entry(key="k", kind=U8, value=b"x"):
+    return text(key) + struct.pack("<I", kind) + value
+
+
+def elements(kind, count, values=b""):
+    return struct.pack("<IQ", kind, count) + values
+
+
+def info(name="w", shape=(2,), kind=0, offset=0, dimensions=None):
+    dimensions = len(shape) if dimensions is None else dimensions
+    return text(name) + struct.pack(f"<I{len(shape)}QIQ", dimensions, *shape, kind, offset)
+
+
+def gguf(entries=(), infos=(), data=b"", version=3, counts=None, magic=b"GGUF", align=32):
+    counts = (len(infos), len(entries)) if counts is None else counts
+    head = magic + struct.pack("<IQQ", version, *counts) + b"".join(entries) + b"".join(infos)
+    return head + bytes(-len(head) % align if data else 0) + data
+
+
+ALIGNED = entry("general.alignment", U32, struct.pack("<I", 64))
+
+GGUF = {
+    "empty": b"",
+    "magic_only": b"GGUF",
+    "half_header": gguf()[:15],
+    "magic_ggml": gguf(magic=b"ggml"),
+    "magic_lowercase": gguf(magic=b"gguf"),
+    "magic_reversed": gguf(magic=b"FUGG"),
+    "version_0": gguf(version=0),
+    "version_1": gguf(version=1),
+    "version_2": gguf(version=2),
+    "version_4": gguf(version=4),
+    "big_endian": b"GGUF" + struct.pack(">IQQ", 3, 0, 0),
+    "tensors_2_to_64": gguf(counts=(2**64 - 1, 0)),
+    "entries_2_to_64": gguf(counts=(0, 2**64 - 1)),
+    "one_tensor_too_many": gguf([], [info()], bytes(32), counts=(2, 0)),
+    "one_entry_too_many": gguf([entry()], counts=(0, 2)),
+    "entry_counted_as_tensor": gguf([entry()], counts=(1, 0)),
+    "key_empty": gguf([entry("")]),
+    "key_not_ascii": gguf([entry("\u00fc")]),
+    "key_zero_byte": gguf([entry(b"a\0b")]),
+    "key_65536": gguf([entry("a" * 65536)]),
+    "key_length_2_to_64": gguf([text("k", 2**64 - 1) + struct.pack("<I", U8) + b"x" * 16]),
+    "key_duplicate": gguf([entry(), entry("j"), entry()]),
+    "type_13": gguf([entry(kind=13)]),
+    "type_2_to_32": gguf([entry(kind=2**32 - 1)]),
+    "value_missing": gguf([entry(kind=U64, value=b"seven b")]),
+    "string_length_2_to_63": gguf([entry(kind=STRING, value=text("abc", 2**63))]),
+    "string_too_long": gguf([entry(kind=STRING, value=text("abc", 4))]),
+    "bool_2": gguf([entry(kind=BOOL, value=b"\2")]),
+    "array_bool_255": gguf([entry(kind=ARRAY, value=elements(BOOL, 2, b"\0\xff"))]),
+    "array_of_type_13": gguf([entry(kind=ARRAY, value=elements(13, 1, b"x"))]),
+    "array_length_2_to_64": gguf([entry(kind=ARRAY, value=elements(U64, 2**64 - 1))]),
+    "array_length_wraps": gguf([entry(kind=ARRAY, value=elements(U64, 2**61, bytes(64)))]),
+    "array_of_strings_2_to_61": gguf([entry(kind=ARRAY, value=elements(STRING, 2**61, bytes(64)))]),
+    "array_of_arrays_2_to_61": gguf([entry(kind=ARRAY, value=elements(ARRAY, 2**61, bytes(64)))]),
+    "array_nested_9": gguf([entry(kind=ARRAY, value=elements(ARRAY, 1) * 8 + elements(U8, 1, b"x"))]),
+    "array_nested_5000": gguf([entry(kind=ARRAY, value=elements(ARRAY, 1) * 5000 + elements(U8, 1, b"x"))]),
+    "array_strings_cut": gguf([entry(kind=ARRAY, value=elements(STRING, 2, text("a") + text("bc", 9)))]),
+    "alignment_0": gguf([entry("general.alignment", U32, bytes(4))], [info()], bytes(32)),
+    "alignment_48": gguf([entry("general.alignment", U32, struct.pack("<I", 48))], [info()], bytes(48), align=48),
+    "alignment_u64": gguf([entry("general.alignment", U64, struct.pack("<Q", 32))], [info()], bytes(32)),
+    "alignment_text": gguf([entry("general.alignment", STRING, text("32"))], [info()], bytes(32)),
+    "alignment_2_to_31": gguf([entry("general.alignment", U32, struct.pack("<I", 2**31))], [info()], bytes(32)),
+    "alignment_not_kept": gguf([ALIGNED], [info("a"), info(offset=32)], bytes(64), align=64),
+    "name_65": gguf([], [info("a" * 65)], bytes(32)),
+    "name_zero_byte": gguf([], [info(b"a\0")], bytes(32)),
+    "name_duplicate": gguf([], [info(), info(offset=32)], bytes(64)),
+    "dimensions_5": gguf([], [info(shape=(2, 1, 1, 1, 1))], bytes(32)),
+    "dimensions_2_to_32": gguf([], [info(dimensions=2**32 - 1)], bytes(32)),
+    "shape_2_to_64": gguf([], [info(shape=(2**32, 2**32))], bytes(32)),
+    "shape_wraps_to_8": gguf([], [info(shape=(2**61 + 1,), kind=27)], bytes(32)),
+    "shape_bytes_2_to_64": gguf([], [info(shape=(2**62,))], bytes(32)),
+    "tensor_type_removed": gguf([], [info(shape=(32,), kind=4)], bytes(32)),
+    "tensor_type_repacked": gguf([], [info(shape=(32,), kind=31)], bytes(32)),
+    "tensor_type_2_to_32": gguf([], [info(kind=2**32 - 1)], bytes(32)),
+    "rows_not_whole_blocks": gguf([], [info(shape=(48, 2), kind=2)], bytes(64)),
+    "rows_not_whole_blocks_k": gguf([], [info(shape=(32, 8), kind=12)], bytes(160)),
+    "offset_not_aligned": gguf([], [info("a"), info(offset=8)], bytes(64)),
+    "offset_overlap": gguf([], [info("a"), info()], bytes(64)),
+    "offset_hole": gguf([], [info("a"), info(offset=64)], bytes(96)),
+    "offset_2_to_64": gguf([], [info(offset=2**64 - 32)], bytes(64)),
+    "offset_first_not_0": gguf([], [info(offset=32)], bytes(64)),
+    "order_reversed": gguf([], [info("a", offset=32), info()], bytes(64)),
+    "no_data": gguf([], [info()]),
+    "data_too_short": gguf([], [info()], bytes(7)),
+    "data_too_long": gguf([], [info()], bytes(33)),
+    "data_without_tensors": gguf([], [], bytes(1)),
+    "last_tensor_cut": gguf([], [info("a"), info(offset=32)], bytes(36)),
+}
+
+
 def main():
-    for kind, files in (("safetensors", SAFETENSORS), ("npy", NPY), ("idx", IDX), ("kld", KLD)):
+    for kind, files in (("safetensors", SAFETENSORS), ("npy", NPY), ("idx", IDX), ("kld", KLD), ("gguf", GGUF)):
         folder = FOLDER / kind
         folder.mkdir(parents=True, exist_ok=True)
         for old in folder.iterdir():
