@@ -312,6 +312,93 @@ TEST_CASE("sample_checkpoint names what is wrong with its input", "[examples]") 
   }
 }
 
+TEST_CASE("members of a GGUF file are blocks that were rounded on the scale they store", "[examples]") {
+  const scratch folder;
+  const fs::path model = fs::path(PLURIA_SOURCE_DIR) / "tests/io/reference/gguf/model.gguf";
+  check_done(model.string() + " --output " + (folder / "out") +
+             " --members 2 --first 5 --seed 3 --bits 4 --bits-for ffn_down=5 --bits-for ffn_up=8 --exclude attn_k");
+  const gguf_checkpoint source = load_gguf(model);
+  const bernoulli rounding{.seed = 3};
+  std::size_t rounded = 0;
+  for (std::uint64_t k = 5; k < 7; ++k) {
+    const gguf_checkpoint member = load_gguf(folder.path / "out" / ("member-00" + std::to_string(k)) / "model.gguf");
+    const auto expect_blocks = [&]<ggml_type Type, class N>(const gguf_tensor& before, const gguf_tensor& after) {
+      const tensor weights = before.weights();
+      const tensor rows(before.name(), weights.type(), {before.size() / before.row_elements(), before.row_elements()},
+                        weights.bytes(), std::make_shared<tensor>(weights));
+      const auto grid = std::make_shared<const tensor_grid<N>>(quantizer<N, per_group>{per_group(32)}.fit(rows));
+      const auto expected = pluria::sample(rows, grid, rounding, k, 1).front();
+      std::vector<std::byte> blocks(after.bytes().size() / rows.rows());
+      for (std::size_t row = 0; row < rows.rows(); ++row) {
+        write_ggml_row<Type>(expected, row, blocks);
+        CHECK(std::equal(blocks.begin(), blocks.end(),
+                         after.bytes().begin() + static_cast<std::ptrdiff_t>(row * blocks.size())));
+      }
+      ++rounded;
+    };
+    REQUIRE(member.tensors().size() == source.tensors().size());
+    for (std::size_t i = 0; i < source.tensors().size(); ++i) {
+      const gguf_tensor& before = source.tensors()[i];
+      const gguf_tensor& after = member.tensors()[i];
+      INFO(before.name());
+      CHECK(after.name() == before.name());
+      CHECK(after.shape() == before.shape());
+      if (after.name() == "blk.0.ffn_down.weight") {
+        CHECK(after.type() == ggml_type::q5_0);
+        expect_blocks.operator()<ggml_type::q5_0, full_range_int<5>>(before, after);
+      } else if (after.name() == "blk.0.ffn_up.weight") {
+        CHECK(after.type() == ggml_type::q8_0);
+        expect_blocks.operator()<ggml_type::q8_0, half_symmetric_int<8>>(before, after);
+      } else if (after.type() == ggml_type::q4_0) {
+        expect_blocks.operator()<ggml_type::q4_0, full_range_int<4>>(before, after);
+      } else {
+        CHECK(after.type() == before.type());
+        CHECK(std::equal(after.bytes().begin(), after.bytes().end(), before.bytes().begin(), before.bytes().end()));
+      }
+    }
+    CHECK(member.find("pluria.member") != nullptr);
+  }
+  CHECK(rounded == 2 * 4);
+}
+
+TEST_CASE("a GGUF file that is rounded to nearest has the tensors of ggml's own", "[examples]") {
+  const scratch folder;
+  const std::string reference = PLURIA_SOURCE_DIR "/tests/io/reference/gguf";
+  check_done(reference + "/model.gguf --output " + (folder / "out") + " --bits 4 --method rtn --exclude attn_k");
+  const gguf_checkpoint found = load_gguf(folder / "out/nearest/model.gguf");
+  const gguf_checkpoint expected = load_gguf(reference + "/member.gguf");
+  REQUIRE(found.tensors().size() == expected.tensors().size());
+  for (std::size_t i = 0; i < found.tensors().size(); ++i) {
+    const auto own = found.tensors()[i].bytes();
+    const auto ggml = expected.tensors()[i].bytes();
+    CHECK(found.tensors()[i].type() == expected.tensors()[i].type());
+    CHECK(std::equal(own.begin(), own.end(), ggml.begin(), ggml.end()));
+  }
+}
+
+TEST_CASE("sample_checkpoint says what it cannot do with a GGUF file", "[examples]") {
+  const scratch folder;
+  const std::string model = PLURIA_SOURCE_DIR "/tests/io/reference/gguf/model.gguf";
+  const std::string output = " --output " + (folder / "out");
+  check_refused(model + output, {"in F32, F16, BF16 or Q8_0 (or --exclude them), found blk.0.attn_k.weight (Q4_K)"});
+  check_refused(model + output + " --exclude attn_k --bits 6",
+                {"4, 5 or 8 (Q4_0, Q5_0, Q8_0) for a GGUF file, found 6"});
+  check_refused(model + output + " --exclude attn_k --granularity group:64", {"--granularity", "group:32"});
+  check_refused(model + output + " --exclude attn_k --dtype F32", {"--dtype: expected with safetensors only"});
+  check_refused(model + output + " --include nothing", {"--include \"nothing\"", "none of that name"});
+  check_refused(model + output + " --format onnx", {"--format: expected safetensors or gguf"});
+  check_refused(tiny + output + " --format gguf", {"vit-tiny.safetensors", "GGUF"});
+  check_refused((folder / "none.gguf") + output, {"none.gguf: cannot be opened"});
+  CHECK_FALSE(fs::exists(folder.path / "out"));
+
+  // Rows that are no whole blocks stay, and it is said.
+  const program_result plan = sample(model + " --dry-run --include 'ffn_up.weight|four'");
+  INFO(plan.output);
+  CHECK(plan.status == 0);
+  CHECK(plan.output.find("four: its rows are not multiples of 32 weights, so it stays as it is") != std::string::npos);
+  CHECK(plan.output.find("384 of 1694 parameters in 10 tensors are rounded, 5.50 bits each") != std::string::npos);
+}
+
 TEST_CASE("a checkpoint larger than memory needs little of it", "[examples]") {
 #if !PLURIA_EXHAUSTIVE
   SUCCEED("sanitizers need more memory than the limit");
