@@ -7,6 +7,8 @@
 #include <pluria/ensemble/predictive.hpp>
 #include <pluria/ensemble/scores.hpp>
 #include <pluria/ensemble/stored_vit.hpp>
+#include <pluria/io/gguf.hpp>
+#include <pluria/io/gguf_writer.hpp>
 #include <pluria/io/idx.hpp>
 #include <pluria/io/npy.hpp>
 #include <pluria/io/safetensors.hpp>
