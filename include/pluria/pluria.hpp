@@ -8,6 +8,8 @@
 #include <pluria/ensemble/scores.hpp>
 #include <pluria/ensemble/stored_vit.hpp>
 #include <pluria/ensemble/streaming_scores.hpp>
+#include <pluria/io/gguf.hpp>
+#include <pluria/io/gguf_writer.hpp>
 #include <pluria/io/idx.hpp>
 #include <pluria/io/kld.hpp>
 #include <pluria/io/mapped_pages.hpp>

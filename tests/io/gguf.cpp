@@ -309,12 +309,13 @@ TEST_CASE("the alignment is a power of two", "[io]") {
     return text + std::string(bytes, 'x');
   };
   CHECK(parse(aligned_to(stored(gguf_type::u32) + stored(std::uint32_t{128}))).alignment() == 128);
-  const std::string where = "f.gguf: key \"general.alignment\": expected a power of two as u32, found ";
+  const std::string where = "f.gguf: key \"general.alignment\": expected a power of two up to 2^20 as u32, found ";
   CHECK(refused(aligned_to(stored(gguf_type::u32) + stored(std::uint32_t{0}))) == where + "0");
   CHECK(refused(aligned_to(stored(gguf_type::u32) + stored(std::uint32_t{48}))) == where + "48");
   CHECK(refused(aligned_to(stored(gguf_type::u64) + stored(std::uint64_t{64}))) == where + "a value of type 10");
+  CHECK(refused(aligned_to(stored(gguf_type::u32) + stored(std::uint32_t{1U << 21}))) == where + "2097152");
   // An alignment beyond the file leaves no data.
-  CHECK(refused(aligned_to(stored(gguf_type::u32) + stored(std::uint32_t{0x80000000U}))) ==
+  CHECK(refused(aligned_to(stored(gguf_type::u32) + stored(std::uint32_t{1U << 20}))) ==
         "f.gguf: tensor \"w\": expected 8 bytes for [2] of F32, found 0 until the end of the file");
 }
 

@@ -359,6 +359,7 @@ GGUF = {
     "alignment_u64": gguf([entry("general.alignment", U64, struct.pack("<Q", 32))], [info()], bytes(32)),
     "alignment_text": gguf([entry("general.alignment", STRING, text("32"))], [info()], bytes(32)),
     "alignment_2_to_31": gguf([entry("general.alignment", U32, struct.pack("<I", 2**31))], [info()], bytes(32)),
+    "alignment_2_to_31_nothing": gguf([entry("general.alignment", U32, struct.pack("<I", 2**31))], [info(shape=(0,))]),
     "alignment_not_kept": gguf([ALIGNED], [info("a"), info(offset=32)], bytes(64), align=64),
     "name_65": gguf([], [info("a" * 65)], bytes(32)),
     "name_zero_byte": gguf([], [info(b"a\0")], bytes(32)),

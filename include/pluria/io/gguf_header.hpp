@@ -114,6 +114,8 @@ class gguf_header {
  private:
   // The deepest nesting of arrays in arrays. ggml's own reader takes none; a limit keeps a hostile file off the stack.
   static constexpr int deepest = 8;
+  // Far above any page size; a short file that claims 2^31 would become a copy of gigabytes of padding.
+  static constexpr std::uint32_t widest_alignment = 1U << 20;
 
   void read_version() {
     const auto magic = take(4, "the word GGUF");
@@ -162,9 +164,9 @@ class gguf_header {
       return;
     }
     const std::optional<std::uint32_t> number = entry->number();
-    if (!number || *number == 0 || (*number & (*number - 1)) != 0) {
+    if (!number || *number == 0 || (*number & (*number - 1)) != 0 || *number > widest_alignment) {
       throw bad_input(mismatch_message(
-          file_ + ": key \"general.alignment\"", "a power of two as u32",
+          file_ + ": key \"general.alignment\"", "a power of two up to 2^20 as u32",
           number ? std::to_string(*number) : "a value of type " + std::to_string(static_cast<int>(entry->type))));
     }
     alignment_ = *number;
