@@ -312,6 +312,19 @@ TEST_CASE("sample_checkpoint names what is wrong with its input", "[examples]") 
   }
 }
 
+TEST_CASE("a disk that is full ends a run and leaves nothing that looks finished", "[examples]") {
+  const scratch folder;
+  // No file may be longer than 200 blocks of 512 bytes; the members are of 400 kB.
+  const program_result result = run_program("trap '' XFSZ; ulimit -f 200; " PLURIA_SAMPLE_CHECKPOINT " " + tiny +
+                                            " --members 2 --output " + (folder / "out"));
+  INFO(result.output);
+  CHECK(result.status == 2);
+  CHECK(result.output.find("vit-tiny.safetensors: cannot write: File too large") != std::string::npos);
+  for (const auto& entry : fs::directory_iterator(folder.path / "out")) {
+    CHECK(entry.path().filename() == "pluria.json");
+  }
+}
+
 TEST_CASE("members of a GGUF file are blocks that were rounded on the scale they store", "[examples]") {
   const scratch folder;
   const fs::path model = fs::path(PLURIA_SOURCE_DIR) / "tests/io/reference/gguf/model.gguf";
