@@ -207,7 +207,7 @@ class gguf_pass {
       }
       return;
     }
-    const tensor_grid<number> grid = quantizer<number, per_group>{per_group(ggml_block_size)}.fit(weights);
+    const tensor_grid<number> grid = quantizer<number, per_group>{per_group(ggml_block_size)}.fit(weights, threads_);
     for (std::size_t row = 0; row < weights.rows(); row += at_once) {
       const std::size_t rows = std::min(at_once, weights.rows() - row);
       const auto part = std::make_shared<const tensor_grid<number>>(grid.part(row, rows));

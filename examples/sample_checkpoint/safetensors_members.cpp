@@ -141,7 +141,7 @@ class shard_pass {
 
   void write_rounded(const planned_tensor& current) {
     const tensor& source = *current.source;
-    const gridded_tensor gridded = current.quantizer->fit(source);
+    const gridded_tensor gridded = current.quantizer->fit(source, threads_);
     const std::size_t row_bytes = source.columns() * size_of(current.stored);
     const std::size_t rows_at_once =
         std::max<std::size_t>(1, std::min(source.rows(), buffer_bytes / (writers_.size() * row_bytes)));

@@ -80,6 +80,25 @@ TEMPLATE_LIST_TEST_CASE("the scale of a granule is its largest magnitude over qm
   }
 }
 
+TEST_CASE("any number of threads fits the same grid, and names the first weight that is refused", "[quantize]") {
+  const std::size_t rows = 3000;
+  std::vector<float> values = support::integer_weights(rows * 100, 3.0F, 7);
+  const auto fit_all = [&](const auto& quantizer, const auto& weights) {
+    CHECK(quantizer.fit(weights, 1) == quantizer.fit(weights, 2));
+    CHECK(quantizer.fit(weights, 1) == quantizer.fit(weights, 0));
+  };
+  const auto weights = make_tensor(dtype::bf16, "w", {rows, 100}, values);
+  fit_all(quantizer<symmetric_int<5>>{}, weights);
+  fit_all(quantizer<symmetric_int<5>, pluria::per_tensor>{}, weights);
+  fit_all(quantizer<symmetric_int<5>, pluria::per_group>{pluria::per_group(48)}, weights);
+  for (const std::size_t index : {299999U, 150000U, 70123U}) {
+    values[index] = std::numeric_limits<float>::infinity();
+  }
+  const auto broken = make_tensor(dtype::f32, "w", {rows, 100}, values);
+  CHECK(message_of<pluria::bad_input>([&] { quantizer<symmetric_int<5>>{}.fit(broken, 2); }) ==
+        "tensor \"w\", index 70123: expected a finite weight, found inf");
+}
+
 TEST_CASE("scales by hand", "[quantize]") {
   const auto weights = make_tensor(dtype::f32, "w", {2, 3}, std::vector<float>{1, -7, 2, 0, 3.5F, -1});
   CHECK(quantizer<symmetric_int<4>, pluria::per_tensor>{}.fit(weights).granules ==

@@ -132,8 +132,9 @@ class replaced_file {
 
   void write_through(std::span<const std::byte> bytes) {
     while (!bytes.empty()) {
-      // Linux writes at most 2^31 - 4096 bytes in one call, other systems refuse more.
-      const ::ssize_t written = ::write(descriptor_, bytes.data(), std::min<std::size_t>(bytes.size(), 1U << 30));
+      // In pieces that stay in cache: Linux wrote 64 MiB at once to ext4 with a sixth of the speed. Systems refuse more
+      // than 2^31 bytes.
+      const ::ssize_t written = ::write(descriptor_, bytes.data(), std::min<std::size_t>(bytes.size(), 1U << 20));
       if (written < 0 && errno == EINTR) {
         continue;
       }

@@ -56,15 +56,17 @@ class any_quantizer {
       : system_(N::name()),
         granularity_(typed.granularity.name()),
         bits_(N::bits),
-        fit_([typed](const tensor& weights) { return on_grid<N, Arch>(weights, typed.fit(weights)); }) {}
+        fit_([typed](const tensor& weights, int threads) {
+          return on_grid<N, Arch>(weights, typed.fit(weights, threads));
+        }) {}
 
   /// One whose tensors can be stored and multiplied, too. Apart, because the products of a number system in all forms
   /// of storage take a compiler some ten seconds, and members that run as checkpoints need none.
   template <number_system N, granularity G, class Arch = xsimd::default_arch>
   static any_quantizer with_products(quantizer<N, G> typed) {
     any_quantizer made(typed);
-    made.fit_ = [typed](const tensor& weights) {
-      const auto grid = std::make_shared<const tensor_grid<N>>(typed.fit(weights));
+    made.fit_ = [typed](const tensor& weights, int fit_threads) {
+      const auto grid = std::make_shared<const tensor_grid<N>>(typed.fit(weights, fit_threads));
       gridded_tensor gridded = on_shared_grid<N, Arch>(weights, grid);
       gridded.store = [weights, grid](const any_rounding& rounding, storage_form form, std::uint64_t first,
                                       std::size_t count, int threads) {
@@ -85,7 +87,7 @@ class any_quantizer {
   int bits() const noexcept { return bits_; }
 
   /// Fits the grid; errors as quantizer::fit. The result shares the tensor's bytes.
-  gridded_tensor fit(const tensor& weights) const { return fit_(weights); }
+  gridded_tensor fit(const tensor& weights, int threads = 1) const { return fit_(weights, threads); }
 
  private:
   template <number_system N, class Arch>
@@ -162,7 +164,7 @@ class any_quantizer {
   std::string system_;
   std::string granularity_;
   int bits_;
-  std::function<gridded_tensor(const tensor&)> fit_;
+  std::function<gridded_tensor(const tensor&, int threads)> fit_;
 };
 
 /// Which tensors of a checkpoint are rounded, and how.

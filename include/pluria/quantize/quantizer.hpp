@@ -5,6 +5,7 @@
 
 #include <pluria/core/error.hpp>
 #include <pluria/core/magnitude.hpp>
+#include <pluria/core/parallel.hpp>
 #include <pluria/number/concept.hpp>
 #include <pluria/quantize/granularity.hpp>
 #include <pluria/tensor/checkpoint.hpp>
@@ -51,29 +52,32 @@ struct quantizer {
   using number = N;
   G granularity{};
 
-  /// The grid of a tensor of F32, F16 or BF16 weights. Throws bad_input, naming tensor and index, for other types and
-  /// for weights that are NaN, infinite or beyond the number system's reach. Needs memory for the floats of one row, or
-  /// of the tensor where that is the granule.
-  tensor_grid<N> fit(const tensor& weights) const {
+  /// The grid of a tensor of F32, F16 or BF16 weights, the same for any number of `threads` (0: all). Throws bad_input,
+  /// naming tensor and index, for other types and for weights that are NaN, infinite or beyond the number system's
+  /// reach. Needs memory for the floats of one row a thread, or of the tensor where that is the granule.
+  tensor_grid<N> fit(const tensor& weights, int threads = 1) const {
     granule_map map = granularity.map(weights.rows(), weights.columns());
-    std::vector<typename N::granule> granules;
-    granules.reserve(map.size());
-    std::vector<float> values(map.is_whole() ? weights.size() : weights.columns());
+    std::vector<typename N::granule> granules(map.size());
     if (map.is_whole()) {
-      weights.read(0, values);
+      const std::vector<float> values = weights.to_floats();
       check(weights, values, 0);
-      granules.push_back(N::fit(values));
-    } else {
-      for (std::size_t row = 0; row < weights.rows(); ++row) {
-        weights.read(row * weights.columns(), values);
-        check(weights, values, row * weights.columns());
-        for (std::size_t column = 0; column < values.size();) {
+      granules.front() = N::fit(values);
+      return {std::move(map), std::move(granules)};
+    }
+    const std::size_t columns = weights.columns();
+    const std::size_t rows_at_once = 1 + (std::size_t{1} << 16) / (columns + 1);
+    parallel_for((weights.rows() + rows_at_once - 1) / rows_at_once, threads, [&](std::size_t part) {
+      std::vector<float> values(columns);
+      for (std::size_t row = part * rows_at_once; row < std::min(weights.rows(), (part + 1) * rows_at_once); ++row) {
+        weights.read(row * columns, values);
+        check(weights, values, row * columns);
+        for (std::size_t column = 0; column < columns;) {
           const std::size_t end = map.run_end(column);
-          granules.push_back(N::fit(std::span<const float>(values).subspan(column, end - column)));
+          granules[map.index(row, column)] = N::fit(std::span<const float>(values).subspan(column, end - column));
           column = end;
         }
       }
-    }
+    });
     return {std::move(map), std::move(granules)};
   }
 

@@ -6,6 +6,8 @@
 #include <pluria/core/float16.hpp>
 #include <pluria/tensor/checkpoint.hpp>
 
+#include <algorithm>
+#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
@@ -28,9 +30,15 @@ inline void write_weights(std::span<const float> values, dtype type, std::span<s
     return;
   }
   const auto store = [&](auto from_float) {
-    for (std::size_t i = 0; i < values.size(); ++i) {
-      const std::uint16_t bits = from_float(values[i]);
-      std::memcpy(bytes.data() + 2 * i, &bits, sizeof(bits));
+    // By way of an array, to which compilers convert in batches: bytes need no alignment.
+    std::array<std::uint16_t, 1024> bits;
+    for (std::size_t first = 0; first < values.size(); first += bits.size()) {
+      const std::size_t count = std::min(bits.size(), values.size() - first);
+      const float* const in = values.data() + first;
+      for (std::size_t i = 0; i < count; ++i) {
+        bits[i] = from_float(in[i]);
+      }
+      std::memcpy(bytes.data() + 2 * first, bits.data(), 2 * count);
     }
   };
   if (type == dtype::f16) {
