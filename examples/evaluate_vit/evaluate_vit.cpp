@@ -17,6 +17,7 @@
 #include <vector>
 
 #include "../common/evaluation.hpp"
+#include "../common/main.hpp"
 #include "../common/memory.hpp"
 #include "../common/options.hpp"
 #include "../common/plots.hpp"
@@ -506,22 +507,5 @@ int main(int argument_count, char** arguments) {
   app.add_option("--json", chosen.json, "write everything as JSON");
   app.add_option("--logits", chosen.logits, "write every member's logits to this folder, .npy");
   app.add_option("--plots", chosen.plots, "write curves and reliability diagrams to this folder");
-  try {
-    app.parse(argument_count, arguments);
-  } catch (const CLI::ParseError& error) {
-    return app.exit(error) == 0 ? 0 : 2;
-  }
-  try {
-    run(chosen);
-  } catch (const bad_input& error) {
-    fmt::print(stderr, "evaluate_vit: {}\n", error.what());
-    return 2;
-  } catch (const std::filesystem::filesystem_error& error) {
-    fmt::print(stderr, "evaluate_vit: {}\n", error.what());
-    return 2;
-  } catch (const std::exception& error) {
-    fmt::print(stderr, "evaluate_vit: {}\n", error.what());
-    return 1;
-  }
-  return 0;
+  return run_main(app, argument_count, arguments, "evaluate_vit", [&] { run(chosen); });
 }

@@ -4,13 +4,11 @@
 
 #include <pluria/core/error.hpp>
 
-#include <fmt/format.h>
-
 #include <CLI/CLI.hpp>
-#include <exception>
 #include <filesystem>
 #include <string>
 
+#include "../common/main.hpp"
 #include "sample_options.hpp"
 
 namespace {
@@ -72,22 +70,5 @@ int main(int argument_count, char** arguments) {
                  "of rounded safetensors: input, or F32, which holds every grid value exactly");
   app.add_option("--threads", chosen.threads, "0: all cores")->check(CLI::NonNegativeNumber);
   app.add_flag("--dry-run", chosen.dry_run, "only say what would be rounded, and how large members are");
-  try {
-    app.parse(argument_count, arguments);
-  } catch (const CLI::ParseError& error) {
-    return app.exit(error) == 0 ? 0 : 2;
-  }
-  try {
-    run(chosen);
-  } catch (const bad_input& error) {
-    fmt::print(stderr, "sample_checkpoint: {}\n", error.what());
-    return 2;
-  } catch (const std::filesystem::filesystem_error& error) {
-    fmt::print(stderr, "sample_checkpoint: {}\n", error.what());
-    return 2;
-  } catch (const std::exception& error) {
-    fmt::print(stderr, "sample_checkpoint: {}\n", error.what());
-    return 1;
-  }
-  return 0;
+  return run_main(app, argument_count, arguments, "sample_checkpoint", [&] { run(chosen); });
 }

@@ -412,11 +412,8 @@ TEST_CASE("sample_checkpoint says what it cannot do with a GGUF file", "[example
   CHECK(plan.output.find("384 of 1694 parameters in 10 tensors are rounded, 5.50 bits each") != std::string::npos);
 }
 
+#if PLURIA_EXHAUSTIVE  // sanitizers need more memory than the limit
 TEST_CASE("a checkpoint larger than memory needs little of it", "[examples]") {
-#if !PLURIA_EXHAUSTIVE
-  SUCCEED("sanitizers need more memory than the limit");
-  return;
-#endif
   // Three gigabytes of zeros, a hole on the disk: five tensors that are copied and one that is rounded.
   const scratch folder;
   const std::size_t rows = 8192;
@@ -460,3 +457,4 @@ TEST_CASE("a checkpoint larger than memory needs little of it", "[examples]") {
   CHECK((WIFEXITED(status) && WEXITSTATUS(status) == 0));
   CHECK(usage.ru_maxrss < 900 * 1024);  // KiB
 }
+#endif
