@@ -3,6 +3,8 @@
 #include <pluria/tensor/convert.hpp>
 #include <support/catch.hpp>
 
+#include <algorithm>
+#include <cstddef>
 #include <cstdint>
 #include <limits>
 #include <memory>
@@ -25,6 +27,21 @@ TEST_CASE("weights become the nearest of their new type", "[tensor]") {
   CHECK(converted(floats, dtype::bf16).to_floats() ==
         std::vector<float>{1.0F, -0.333984375F, 65536.0F, 215 * 0x1p-31F, 0.0F, -1.0F});
   CHECK(converted(halves, dtype::f32).to_floats() == halves.to_floats());
+}
+
+TEST_CASE("tensors longer than what is converted at once come back", "[tensor]") {
+  std::vector<float> values(5000);
+  for (std::size_t i = 0; i < values.size(); ++i) {
+    values[i] = static_cast<float>(i % 251) - 125.0F + (i < 2048 ? 0.0F : 0.5F);  // in eight binary digits
+  }
+  const tensor floats = tensor::from_floats("w", {5000}, values);
+  for (const dtype type : {dtype::f16, dtype::bf16}) {
+    const tensor narrow = converted(floats, type);
+    CHECK(narrow.to_floats() == values);
+    std::vector<float> part(3001);
+    narrow.read(999, part);
+    CHECK(std::equal(part.begin(), part.end(), values.begin() + 999));
+  }
 }
 
 TEST_CASE("a tensor of the type already is not copied", "[tensor]") {
