@@ -88,6 +88,8 @@ TEST_CASE("any number of threads fits the same grid, and names the first weight 
     CHECK(quantizer.fit(weights, 1) == quantizer.fit(weights, 0));
   };
   const auto weights = make_tensor(dtype::bf16, "w", {rows, 100}, values);
+  CHECK(fits<symmetric_int<5>>(weights, pluria::per_channel{}, 100));
+  CHECK(fits<symmetric_int<5>>(weights, pluria::per_group(48), 48));
   fit_all(quantizer<symmetric_int<5>>{}, weights);
   fit_all(quantizer<symmetric_int<5>, pluria::per_tensor>{}, weights);
   fit_all(quantizer<symmetric_int<5>, pluria::per_group>{pluria::per_group(48)}, weights);
