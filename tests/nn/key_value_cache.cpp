@@ -4,9 +4,11 @@
 #include <pluria/nn/key_value_cache.hpp>
 #include <support/catch.hpp>
 
+#include <cmath>
 #include <cstddef>
 #include <cstdint>
 #include <limits>
+#include <utility>
 
 #include "made_activations.hpp"
 
