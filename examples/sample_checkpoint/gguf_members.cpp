@@ -3,6 +3,7 @@
 // blocks store.
 
 #include <pluria/core/error.hpp>
+#include <pluria/core/float16.hpp>
 #include <pluria/core/parallel.hpp>
 #include <pluria/io/ggml_block.hpp>
 #include <pluria/io/gguf.hpp>
@@ -14,6 +15,7 @@
 #include <pluria/quantize/granularity.hpp>
 #include <pluria/quantize/quantizer.hpp>
 #include <pluria/random/address.hpp>
+#include <pluria/tensor/convert.hpp>
 
 #include <fmt/format.h>
 
@@ -83,7 +85,7 @@ ggml_type block_type(int bits, const std::string& option) {
 // What every tensor becomes; nothing for those that stay as they are.
 struct gguf_choice {
   std::vector<std::optional<ggml_type>> blocks;
-  std::vector<std::string> short_rows;  // tensors that stay because their rows are not whole blocks
+  std::vector<std::string> short_rows;  // tensors in F16 because their rows are not whole blocks
   std::size_t rounded = 0;
   double bits = 0.0;  // of the rounded weights
 };
@@ -108,6 +110,10 @@ gguf_choice choose(const gguf_checkpoint& source, selection select) {
       continue;
     }
     if (current.row_elements() % ggml_block_size != 0) {
+      // As llama.cpp's own quantization does.
+      if (current.type() != ggml_type::f16) {
+        becomes = ggml_type::f16;
+      }
       choice.short_rows.push_back(current.name());
       continue;
     }
@@ -160,10 +166,12 @@ class gguf_pass {
     for (std::size_t i = 0; i < choice_->blocks.size(); ++i) {
       const gguf_tensor& current = plan_->source().tensors()[i];
       shown_->describe(current.name());
-      if (const auto type = choice_->blocks[i]) {
-        with_format(*type, [&](auto format) { write_rounded<decltype(format)>(current); });
-      } else {
+      if (const auto type = choice_->blocks[i]; !type) {
         write_kept(current.bytes());
+      } else if (*type == ggml_type::f16) {
+        write_halves(current.weights());
+      } else {
+        with_format(*type, [&](auto format) { write_rounded<decltype(format)>(current); });
       }
       release_pages(current.bytes(), 0, current.bytes().size());
     }
@@ -177,6 +185,29 @@ class gguf_pass {
       parallel_for(writers_.size(), threads_, [&](std::size_t m) { writers_[m]->write(part); });
       release_pages(bytes, first, part.size());
       shown_->advance(part.size() * writers_.size());
+    }
+  }
+
+  void write_halves(const tensor& weights) {
+    std::vector<float> values;
+    std::vector<std::byte> halves;
+    for (std::size_t first = 0; first < weights.size(); first += values.size()) {
+      values.resize(std::min(weights.size() - first, buffer_bytes / 16));
+      halves.resize(2 * values.size());
+      weights.read(first, std::span(values));
+      check_finite(weights, values, first);
+      const auto large = std::find_if(values.begin(), values.end(), [](float value) {
+        return (half_from_float(value) & 0x7fffU) == 0x7c00U;
+      });
+      if (large != values.end()) {
+        throw bad_input(mismatch_message(
+            weights.where() + ", element " + std::to_string(first + static_cast<std::size_t>(large - values.begin())),
+            "a value that F16 holds, which its rows of " + std::to_string(weights.columns()) + " become",
+            std::to_string(*large)));
+      }
+      write_weights(values, dtype::f16, halves);
+      parallel_for(writers_.size(), threads_, [&](std::size_t m) { writers_[m]->write(halves); });
+      shown_->advance(halves.size() * writers_.size());
     }
   }
 
@@ -246,7 +277,7 @@ std::uint64_t fingerprint(const gguf_checkpoint& source) {
 std::string system_names(const gguf_choice& choice) {
   std::set<std::string> names;
   for (const auto& type : choice.blocks) {
-    if (type) {
+    if (type && type != ggml_type::f16) {
       names.insert(std::string(name_of(*type)));
     }
   }
@@ -331,7 +362,7 @@ void sample_gguf(const sample_options& chosen) {
                choice.bits / static_cast<double>(choice.rounded), choice.rounded, seconds);
   }
   for (const std::string& name : choice.short_rows) {
-    fmt::print("{}: its rows are not multiples of 32 weights, so it stays as it is\n", name);
+    fmt::print("{}: its rows are not multiples of 32 weights: F16, as llama.cpp makes it\n", name);
   }
 }
 

@@ -374,6 +374,37 @@ TEST_CASE("members of a GGUF file are blocks that were rounded on the scale they
   CHECK(rounded == 2 * 4);
 }
 
+TEST_CASE("rows of a GGUF file that are no whole blocks become F16", "[examples]") {
+  const scratch folder;
+  const std::string model = PLURIA_SOURCE_DIR "/tests/io/reference/gguf/model.gguf";
+  check_done(model + " --output " + (folder / "out") + " --members 1 --include 'ffn_up.weight|four'");
+  const gguf_checkpoint source = load_gguf(model);
+  const gguf_checkpoint member = load_gguf(folder / "out/member-000/model.gguf");
+  const auto four = [](const gguf_checkpoint& file) {
+    const auto found = std::find_if(file.tensors().begin(), file.tensors().end(),
+                                    [](const gguf_tensor& current) { return current.name() == "four"; });
+    REQUIRE(found != file.tensors().end());
+    return *found;
+  };
+  const gguf_tensor before = four(source);
+  const gguf_tensor after = four(member);
+  CHECK(before.type() == ggml_type::f32);
+  CHECK(after.type() == ggml_type::f16);
+  std::vector<float> values(before.size());
+  std::vector<float> halves(after.size());
+  before.read(0, values);
+  after.read(0, halves);
+  std::size_t moved = 0;
+  for (std::size_t i = 0; i < values.size(); ++i) {
+    CHECK(std::abs(halves[i] - values[i]) <= std::abs(values[i]) * 0x1p-11F + 0x1p-25F);
+    moved += halves[i] == values[i] ? 0 : 1;
+  }
+  CHECK(moved > 0);
+  // Excluded, it stays.
+  check_done(model + " --output " + (folder / "kept") + " --members 1 --include ffn_up.weight");
+  CHECK(four(load_gguf(folder / "kept/member-000/model.gguf")).type() == ggml_type::f32);
+}
+
 TEST_CASE("a GGUF file that is rounded to nearest has the tensors of ggml's own", "[examples]") {
   const scratch folder;
   const std::string reference = PLURIA_SOURCE_DIR "/tests/io/reference/gguf";
@@ -404,11 +435,11 @@ TEST_CASE("sample_checkpoint says what it cannot do with a GGUF file", "[example
   check_refused((folder / "none.gguf") + output, {"none.gguf: cannot be opened"});
   CHECK_FALSE(fs::exists(folder.path / "out"));
 
-  // Rows that are no whole blocks stay, and it is said.
+  // Rows that are no whole blocks become F16, and it is said.
   const program_result plan = sample(model + " --dry-run --include 'ffn_up.weight|four'");
   INFO(plan.output);
   CHECK(plan.status == 0);
-  CHECK(plan.output.find("four: its rows are not multiples of 32 weights, so it stays as it is") != std::string::npos);
+  CHECK(plan.output.find("four: its rows are not multiples of 32 weights: F16, as llama.cpp makes it") != std::string::npos);
   CHECK(plan.output.find("384 of 1694 parameters in 10 tensors are rounded, 5.50 bits each") != std::string::npos);
 }
 
