@@ -11,6 +11,7 @@
 namespace {
 
 using pluria::bfloat16_from_float;
+using pluria::float16;
 using pluria::float_from_bfloat16;
 using pluria::float_from_half;
 using pluria::half_from_float;
@@ -92,6 +93,16 @@ TEST_CASE("floats become the nearest binary16, ties to even", "[core]") {
 
 TEST_CASE("floats become the nearest bfloat16, ties to even", "[core]") {
   CHECK(wrongly_rounded(8, 7, [](float value) { return bfloat16_from_float(value); }) == 0);
+}
+
+TEST_CASE("a stored binary16 takes two bytes and reads as a float", "[core]") {
+  static_assert(sizeof(pluria::float16) == 2);
+  CHECK(float16::of_bits(0xbc00) == -1.0F);
+  CHECK(float16::of_bits(1) == 0x1p-24F);
+  CHECK(float16(-1.0F).bits() == 0xbc00);
+  CHECK(float16(1.0F + 0x1p-12F).bits() == 0x3c00);
+  CHECK(float16(1.0F) == float16::of_bits(0x3c00));
+  CHECK_FALSE(float16::of_bits(0x8000) == float16());  // bits, as a regular type has it; both read as zero
 }
 
 TEST_CASE("every binary16 and bfloat16 comes back from its float, NaN quiet", "[core]") {

@@ -66,4 +66,21 @@ TEST_CASE("lanes of 16-bit floats are the single ones, for every pattern", "[cor
   CHECK(wrong == 0);
 }
 
+TEST_CASE("four 16-bit floats are repeated to the end of a batch", "[core]") {
+  std::size_t wrong = 0;
+  for (std::uint32_t first = 0; first < 65536; first += 4) {
+    const std::array<std::uint16_t, 4> four{static_cast<std::uint16_t>(first), static_cast<std::uint16_t>(first + 1),
+                                            static_cast<std::uint16_t>(first + 2),
+                                            static_cast<std::uint16_t>(first + 3)};
+    const auto* const bytes = reinterpret_cast<const std::byte*>(four.data());
+    const auto found = lanes_of(widening::repeated_from_half<arch>(bytes));
+    const auto twin = lanes_of(widening::repeated_from_half_one_by_one<arch>(bytes));
+    for (std::uint32_t lane = 0; lane < lanes; ++lane) {
+      wrong += same(found[lane], pluria::float_from_half(four[lane % 4])) ? 0U : 1U;
+      wrong += same(twin[lane], pluria::float_from_half(four[lane % 4])) ? 0U : 1U;
+    }
+  }
+  CHECK(wrong == 0);
+}
+
 }  // namespace

@@ -131,7 +131,7 @@ TEMPLATE_LIST_TEST_CASE("a decoded block is the number system's values for every
   std::size_t wrong = 0;
   constexpr std::uint16_t scales[] = {0x3c00, 0xbc00, 0x0001, 0x8001, 0x7bff, 0xfbff, 0x2e66, 0x83ff};
   for (const std::uint16_t scale : scales) {
-    const typename number::granule granule{float_from_half(scale)};
+    const typename number::granule granule{pluria::float16::of_bits(scale)};
     for (std::size_t index = 0; index < 1U << block::bits; ++index) {
       std::array<std::byte, block::bytes> bytes;
       block::pack(scale, codes_of<block>(index), bytes);

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 
 #include <pluria/kernel/block_scales.hpp>
+#include <pluria/number/half_scaled_int.hpp>
 #include <pluria/number/symmetric_int.hpp>
 #include <support/architectures.hpp>
 #include <support/catch.hpp>
@@ -16,12 +17,12 @@ using pluria::granule_map;
 using int4 = pluria::symmetric_int<4>;
 
 // How many elements of a tensor get another scale than the grid's, by places and by words.
-template <class Arch>
+template <class Number, class Arch>
 std::size_t wrong_scales(const granule_map& map) {
   using floats = xsimd::batch<float, Arch>;
-  const auto shared = support::made_grid<int4>(map);  // a scale of its own for every granule
-  const pluria::tensor_grid<int4>& grid = *shared;
-  const pluria::detail::block_scales<int4> scales(grid);
+  const auto shared = support::made_grid<Number>(map);  // a scale of its own for every granule
+  const pluria::tensor_grid<Number>& grid = *shared;
+  const pluria::detail::block_scales<Number> scales(grid);
   std::size_t wrong = 0;
   for (std::size_t row = 0; row < map.rows(); ++row) {
     for (std::size_t index = 0; index < pluria::blocks_per_row(map.columns()); ++index) {
@@ -48,7 +49,8 @@ TEST_CASE("every element meets the scale of its granule, as a place and in its w
             for (const std::size_t columns : {1U, 20U, 128U, 256U, 300U, 512U}) {
               for (const granule_map& map : support::all_maps(rows, columns)) {
                 CAPTURE(arch_type::name(), rows, columns, map.size());
-                CHECK(wrong_scales<arch_type>(map) == 0);
+                CHECK(wrong_scales<int4, arch_type>(map) == 0);
+                CHECK(wrong_scales<pluria::half_symmetric_int<4>, arch_type>(map) == 0);
               }
             }
           }
@@ -63,6 +65,25 @@ TEST_CASE("rows have one granule unless groups divide them", "[kernel]") {
   CHECK_FALSE(has_row_granules(granule_map::groups(3, 300, 32)));
   CHECK_FALSE(has_row_granules(granule_map::groups(1, 300, 288)));
   CHECK(has_row_granules(granule_map::groups(3, 0, 32)));
+}
+
+TEST_CASE("halves of a block have the same scales where granules are multiples of 32", "[kernel]") {
+  using pluria::detail::has_paired_granules;
+  for (const std::size_t columns : {20U, 128U, 300U, 512U}) {
+    for (const granule_map& map : support::all_maps(3, columns)) {
+      const auto grid = support::made_grid<int4>(map);
+      const pluria::detail::block_scales<int4> scales(*grid);
+      std::size_t different = 0;
+      for (std::size_t index = 0; index < pluria::blocks_per_row(columns); ++index) {
+        const auto words = scales.by_words<xsimd::default_arch>(1, index);
+        different += xsimd::all(words[0] == words[1]) ? 0U : 1U;
+      }
+      CAPTURE(columns, map.size());
+      CHECK(has_paired_granules(map) == (different == 0));
+    }
+  }
+  CHECK(has_paired_granules(granule_map::groups(3, 300, 96)));
+  CHECK_FALSE(has_paired_granules(granule_map::groups(3, 300, 48)));
 }
 
 }  // namespace

@@ -22,6 +22,7 @@ using namespace support;
 using pluria::input_rows;
 using pluria::quantize_token;
 using pluria::detail::float_inputs;
+using pluria::detail::input_offsets;
 using pluria::detail::input_order;
 using pluria::detail::int8_inputs;
 
@@ -34,8 +35,7 @@ bool is_naive(const std::vector<float>& token) {
   if (quantize_token(token, codes) != expected.scale || codes != expected.codes) {
     return false;
   }
-  const auto inputs =
-      int8_inputs::made<Arch>({token.data(), 1, token.size(), token.size()}, input_order::by_block, -7, false);
+  const auto inputs = int8_inputs::made<Arch>({token.data(), 1, token.size(), token.size()}, input_order::by_block, -7);
   for (std::size_t column = 0; column < token.size(); ++column) {
     if (inputs.codes(column / 128, 0)[naive_place(column % 128)] != expected.codes[column]) {
       return false;
@@ -191,8 +191,9 @@ TEST_CASE("int8 inputs have codes where kernels meet them, their sum, and the of
     const std::size_t blocks = (columns + 127) / 128;
     for (const input_order order : {input_order::by_block, input_order::by_input}) {
       for (const std::int32_t offset : {-1, -7, -127}) {
-        const auto inputs = int8_inputs::made<xsimd::default_arch>(made.rows, order, offset, true);
-        const auto bare = int8_inputs::made<xsimd::default_arch>(made.rows, order, offset, false);
+        const auto inputs = int8_inputs::made<xsimd::default_arch>(made.rows, order, offset, input_offsets::of_fours);
+        const auto paired = int8_inputs::made<xsimd::default_arch>(made.rows, order, offset, input_offsets::of_pairs);
+        const auto bare = int8_inputs::made<xsimd::default_arch>(made.rows, order, offset);
         CHECK(inputs.count() == 3);
         std::size_t wrong = 0;
         for (std::size_t input = 0; input < 3; ++input) {
@@ -218,6 +219,10 @@ TEST_CASE("int8 inputs have codes where kernels meet them, their sum, and the of
               offsets[naive_place(e) / 4] += offset * code;
             }
             wrong += std::equal(offsets.begin(), offsets.end(), inputs.offsets(index, input)) ? 0U : 1U;
+            for (std::size_t i = 0; i < 16; ++i) {
+              wrong += paired.offsets(index, input)[i] == offsets[i] + offsets[i + 16] ? 0U : 1U;
+            }
+            wrong += std::equal(codes, codes + 128, paired.codes(index, input)) ? 0U : 1U;
           }
         }
         CAPTURE(columns, offset);

@@ -148,12 +148,12 @@ void check_floats() {
 }
 
 TEMPLATE_LIST_TEST_CASE("int8 products of batches are those of single tokens, bit for bit, with and without a library",
-                        "[kernel]", support::product_widths) {
+                        "[kernel]", support::field_widths) {
   check_integers<TestType>();
 }
 
 TEMPLATE_LIST_TEST_CASE("float products of batches are those of the decoded weights", "[kernel]",
-                        support::product_widths) {
+                        support::field_widths) {
   check_floats<TestType>();
 }
 

@@ -38,7 +38,7 @@ using pluria::shared_floor_tensor;
 using pluria::symmetric_int;
 using pluria::tensor;
 
-using support::product_widths;
+using support::field_widths;
 constexpr activation_type all_activations[] = {activation_type::float32, activation_type::int8};
 const char* const name = "blocks.0.attn.qkv.weight";
 
@@ -165,7 +165,7 @@ std::size_t wrong_products(const M& weights, const pluria::tensor_grid<typename 
 constexpr std::pair<std::size_t, std::size_t> shapes[] = {{1, 1}, {1, 300}, {7, 129}, {9, 128}, {17, 257}};
 
 TEMPLATE_LIST_TEST_CASE("products are those of the members' codes, in every form of storage", "[kernel]",
-                        product_widths) {
+                        field_widths) {
   for (const auto& [rows, columns] : shapes) {
     const tensor weights = made(rows, columns);
     for (const pluria::granule_map& map : all_maps(rows, columns)) {
@@ -195,7 +195,7 @@ TEST_CASE("other fractional bits are multiplied alike", "[kernel]") {
 }
 
 TEMPLATE_LIST_TEST_CASE("the same members have the same products, bit for bit, packed or over a shared floor",
-                        "[kernel]", product_widths) {
+                        "[kernel]", field_widths) {
   const tensor weights = made(17, 300);
   for (const auto& grid : {fitted_grid<TestType>(weights), fitted_grid<TestType>(weights, pluria::per_group(32))}) {
     const auto x = integer_weights(10 * 300, 2.0F);

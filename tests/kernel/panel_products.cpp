@@ -49,7 +49,8 @@ std::vector<std::vector<float>> products(std::size_t first, std::size_t last, st
   const pluria::bernoulli rounding{.seed = 3};
   const auto values = support::integer_weights(members * tokens * columns, 2.0F, 77);
   const pluria::input_rows inputs{values.data(), members * tokens, columns, columns};
-  const auto grids = {support::fitted_grid<int5>(weights), support::fitted_grid<int5>(weights, pluria::per_group(48))};
+  const auto grids = {support::fitted_grid<int5>(weights), support::fitted_grid<int5>(weights, pluria::per_group(32)),
+                      support::fitted_grid<int5>(weights, pluria::per_group(48))};
   std::vector<std::vector<float>> all;
   for (const auto& grid : grids) {
     const auto floor = pluria::sample_shared_floor<int5>(weights, grid, rounding, 0, members);
@@ -57,30 +58,31 @@ std::vector<std::vector<float>> products(std::size_t first, std::size_t last, st
       using view_type = std::decay_t<decltype(view)>;
       const token_map map{end - begin, tokens, begin};
       const bool grouped = !has_row_granules(grid->map);
-      const auto ints = int8_inputs::made<arch>(inputs, input_order::by_block, int5::min_code, grouped);
+      const bool paired = has_paired_granules(grid->map);
+      const auto kind = paired ? input_offsets::of_pairs : input_offsets::of_fours;
+      const auto ints =
+          int8_inputs::made<arch>(inputs, input_order::by_block, int5::min_code, grouped ? kind : input_offsets::none);
+      const auto add_int8 = [&](auto single, const output_rows& y) {
+        constexpr bool is_single = decltype(single)::value;
+        if (!grouped) {
+          add_int8_rows<is_single, view_type, arch>(view, first, last, ints, map, y);
+        } else if (paired) {
+          add_grouped_int8_rows<is_single, true, view_type, arch>(view, first, last, ints, map, y);
+        } else {
+          add_grouped_int8_rows<is_single, false, view_type, arch>(view, first, last, ints, map, y);
+        }
+      };
       const auto add = [&](auto&& add_rows) {
         std::vector<float> y(members * tokens * rows, 0.0F);
         add_rows(output_rows{y.data() + begin * rows, rows, tokens});
         all.push_back(y);
       };
-      add([&](const output_rows& y) {
-        if (grouped) {
-          add_grouped_int8_rows<false, view_type, arch>(view, first, last, ints, map, y);
-        } else {
-          add_int8_rows<false, view_type, arch>(view, first, last, ints, map, y);
-        }
-      });
+      add([&](const output_rows& y) { add_int8(std::false_type{}, y); });
       add([&](const output_rows& y) {
         add_float_rows<view_type, arch>(view, first, last, float_inputs(inputs, input_order::by_block), map, y);
       });
       if (end - begin == 1) {
-        add([&](const output_rows& y) {
-          if (grouped) {
-            add_grouped_int8_rows<true, view_type, arch>(view, first, last, ints, map, y);
-          } else {
-            add_int8_rows<true, view_type, arch>(view, first, last, ints, map, y);
-          }
-        });
+        add([&](const output_rows& y) { add_int8(std::true_type{}, y); });
       }
     });
   }
@@ -108,7 +110,7 @@ TEST_CASE("parts of the tokens are those of the whole, bit for bit, one alone to
   for (const auto& [begin, end] : {std::pair<std::size_t, std::size_t>{0, 2}, {2, 3}}) {
     const auto part = products(0, rows, begin, end);
     const bool is_single = end - begin == 1;
-    REQUIRE(part.size() == (is_single ? 6U : 4U));
+    REQUIRE(part.size() == (is_single ? 9U : 6U));
     for (std::size_t way = 0; way < part.size(); ++way) {
       // int8, float and, of a single token, int8 again; for each grid.
       const std::size_t in_whole = is_single ? way / 3 * 2 + way % 3 % 2 : way;

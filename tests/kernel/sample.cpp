@@ -42,8 +42,7 @@ using support::fitted_grid;
 using support::make_tensor;
 using support::shared_grid;
 
-using support::all_widths;
-using support::product_widths;
+using support::field_widths;
 constexpr dtype weight_types[] = {dtype::f32, dtype::f16, dtype::bf16};
 const coupling couplings[] = {pluria::independent, lattice(2), lattice(8), lattice(256)};
 const char* const name = "blocks.0.attn.qkv.weight";
@@ -163,7 +162,7 @@ std::size_t wrong_codes(const tensor& weights, const shared_grid<Int>& grid, con
 const pluria::tensor_shape shapes[] = {{},       {1},      {127},    {128},          {129},   {1, 1},
                                        {3, 127}, {2, 128}, {3, 129}, {2, 3, 10, 10}, {17, 5}, {2, 300}};
 
-TEMPLATE_LIST_TEST_CASE("lanes give the scalar definition's codes, padding holds zero", "[kernel]", all_widths) {
+TEMPLATE_LIST_TEST_CASE("lanes give the scalar definition's codes, padding holds zero", "[kernel]", field_widths) {
   for (const dtype type : weight_types) {
     for (const pluria::tensor_shape& shape : shapes) {
       const tensor weights = made(shape, type);
@@ -218,7 +217,7 @@ TEST_CASE("tensors without elements give members without words", "[kernel]") {
   CHECK(sample<symmetric_int<5>>(weights, fitted_grid<symmetric_int<5>>(weights), bernoulli{}, 0, 0).empty());
 }
 
-TEMPLATE_LIST_TEST_CASE("a weight on its grid never moves", "[kernel]", all_widths) {
+TEMPLATE_LIST_TEST_CASE("a weight on its grid never moves", "[kernel]", field_widths) {
   constexpr std::int32_t codes = TestType::max_code - TestType::min_code + 1;
   for (const float scale : {1.0F, 0.1F, 0x1.fffffep-3F, 0x1p-110F, 3e-20F, 1e30F}) {
     // Three rows; each begins with the outermost code, so that the fit finds the scale again.
@@ -401,7 +400,7 @@ TEST_CASE("batches of every width give the native one's bits", "[kernel]") {
         }) >= 1);
 }
 
-TEMPLATE_LIST_TEST_CASE("floor or ceil of L times the fraction of a block's members go up", "[kernel]", all_widths) {
+TEMPLATE_LIST_TEST_CASE("floor or ceil of L times the fraction of a block's members go up", "[kernel]", field_widths) {
   const tensor weights = made({3, 150});
   const std::vector<float> values = weights.to_floats();
   const auto grid = fitted_grid<TestType>(weights);
@@ -499,7 +498,7 @@ TEST_CASE("a tensor of another name has other members", "[kernel]") {
 }
 
 TEMPLATE_LIST_TEST_CASE("granules of zeros, and subnormal and tiny weights, follow the definition", "[kernel]",
-                        all_widths) {
+                        field_widths) {
   const std::size_t columns = 144;
   std::vector<float> values = support::integer_weights(4 * columns, 0x1p-120F);
   std::fill(values.begin(), values.begin() + columns, 0.0F);
@@ -549,7 +548,7 @@ TEST_CASE("a grid of another size, a member beyond the period and integers are r
 const pluria::tensor_shape odd_shapes[] = {{1, 1}, {3, 127}, {2, 128}, {3, 129}, {17, 5}, {1, 300}, {5, 1}, {300}};
 
 TEMPLATE_LIST_TEST_CASE("members over a shared floor are those that are packed each for themselves", "[kernel]",
-                        product_widths) {
+                        field_widths) {
   for (const dtype type : weight_types) {
     for (const pluria::tensor_shape& shape : odd_shapes) {
       const tensor weights = made(shape, type);
@@ -596,7 +595,7 @@ TEST_CASE("any number of threads gives the same words, over a shared floor and a
 }
 
 TEMPLATE_LIST_TEST_CASE("members that are sampled later are appended to those that there are", "[kernel]",
-                        product_widths) {
+                        field_widths) {
   using form = pluria::shared_floor_tensor<TestType>;
   const tensor weights = made({3, 300});
   const auto grid = fitted_grid<TestType>(weights);
@@ -617,7 +616,7 @@ TEMPLATE_LIST_TEST_CASE("members that are sampled later are appended to those th
 }
 
 TEMPLATE_LIST_TEST_CASE("positions are kept to four bits unless another number is asked for", "[kernel]",
-                        product_widths) {
+                        field_widths) {
   for (const pluria::tensor_shape& shape : odd_shapes) {
     for (const dtype type : weight_types) {
       const tensor weights = made(shape, type);

@@ -30,6 +30,7 @@ using namespace support;
 using pluria::bad_input;
 using pluria::bernoulli;
 using pluria::dtype;
+using pluria::float16;
 using pluria::float_from_half;
 using pluria::full_range_int;
 using pluria::half_symmetric_int;
@@ -101,9 +102,9 @@ TEST_CASE("the extreme lies on the side with one code more", "[number]") {
   using q4 = full_range_int<4>;
   CHECK(q4::fit(std::vector{-8.0F, 7.0F}).scale == 1.0F);
   CHECK(q4::fit(std::vector{8.0F, -7.0F}).scale == -1.0F);
-  CHECK(q4::position(8.0F, {-1.0F}) == -8 * 65536);
-  CHECK(q4::position(-7.0F, {-1.0F}) == 7 * 65536);
-  CHECK(q4::position(0.5F, {-1.0F}) == -32768);
+  CHECK(q4::position(8.0F, {float16(-1.0F)}) == -8 * 65536);
+  CHECK(q4::position(-7.0F, {float16(-1.0F)}) == 7 * 65536);
+  CHECK(q4::position(0.5F, {float16(-1.0F)}) == -32768);
   CHECK(q4::fit(std::vector{4.0F}).scale == -0.5F);
   CHECK(q4::fit(std::vector{-4.0F}).scale == 0.5F);
   // Of two extremes of one size the negative one gets the additional code, and the other one decides.
@@ -137,7 +138,7 @@ TEMPLATE_LIST_TEST_CASE("the scale is a float16, and no weight on the grid moves
     if ((half & 0x7fffU) == 0 || (half & 0x7fffU) >= 0x7c00) {
       continue;
     }
-    const typename TestType::granule granule{float_from_half(half)};
+    const typename TestType::granule granule{float16::of_bits(half)};
     for (std::int32_t code = TestType::min_code; code <= TestType::max_code; ++code) {
       const float value = TestType::decode(code, granule);
       wrong += static_cast<double>(value) == static_cast<double>(granule.scale) * code ? 0U : 1U;
@@ -268,7 +269,7 @@ TEST_CASE("members on the scale that the extreme alone decides are biased, and t
     const auto first = values.begin() + static_cast<std::ptrdiff_t>(32 * group);
     const float extreme =
         *std::max_element(first, first + 32, [](float a, float b) { return std::abs(a) < std::abs(b); });
-    clipping.granules[group].scale = float_from_half(pluria::half_from_float(extreme / -8.0F));
+    clipping.granules[group].scale = float16(extreme / -8.0F);
   }
   const auto grid = std::make_shared<const pluria::tensor_grid<q4>>(std::move(clipping));
   CHECK(bias<q4>(weights, grid, bias_members) < -bias_bound);

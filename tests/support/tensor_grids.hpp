@@ -29,12 +29,12 @@ inline std::vector<pluria::granule_map> all_maps(std::size_t rows, std::size_t c
           pluria::per_group(48).map(rows, columns), pluria::per_group(128).map(rows, columns)};
 }
 
-/// A grid with all scales different: 1, 1 + 1/256, ... .
+/// A grid with all scales different: 1, 1 + 1/256, ... ; up to 8, where scales are stored in binary16.
 template <class Number>
 shared_grid<Number> made_grid(const pluria::granule_map& map) {
   std::vector<typename Number::granule> granules(map.size());
   for (std::size_t i = 0; i < granules.size(); ++i) {
-    granules[i].scale = 1.0F + static_cast<float>(i) / 256.0F;
+    granules[i].scale = decltype(granules[i].scale)(1.0F + static_cast<float>(i) / 256.0F);
   }
   return std::make_shared<const pluria::tensor_grid<Number>>(map, std::move(granules));
 }

@@ -52,4 +52,25 @@ constexpr std::uint16_t half_from_float(float value) noexcept {
   return static_cast<std::uint16_t>(sign | (magnitude >= 0x47800000U ? beyond : finite));
 }
 
+/// A binary16 value, as it is stored: two bytes that read as a float.
+class float16 {
+ public:
+  constexpr float16() = default;
+  /// The nearest; see half_from_float.
+  constexpr explicit float16(float value) noexcept : bits_(half_from_float(value)) {}
+  static constexpr float16 of_bits(std::uint16_t bits) noexcept {
+    float16 value;
+    value.bits_ = bits;
+    return value;
+  }
+
+  constexpr std::uint16_t bits() const noexcept { return bits_; }
+  // NOLINTNEXTLINE(google-explicit-constructor): every float16 is a float
+  constexpr operator float() const noexcept { return float_from_half(bits_); }
+  friend bool operator==(const float16&, const float16&) = default;
+
+ private:
+  std::uint16_t bits_ = 0;
+};
+
 }  // namespace pluria

@@ -5,6 +5,7 @@
 #include <pluria/core/float16.hpp>
 #include <pluria/core/lanes.hpp>
 
+#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
@@ -88,6 +89,36 @@ PLURIA_INLINE floats<Arch> floats_from_half(const std::byte* values) noexcept {
   }
 #endif
   return floats_from_half_by_integers<Arch>(values);
+}
+
+/// Four binary16 values as floats, again and again until the batch is full.
+template <class Arch>
+floats<Arch> repeated_from_half_one_by_one(const std::byte* values) noexcept {
+  std::array<std::uint16_t, 4> bits;
+  std::memcpy(bits.data(), values, sizeof(bits));
+  std::array<float, floats<Arch>::size> repeated;
+  for (std::size_t lane = 0; lane < repeated.size(); ++lane) {
+    repeated[lane] = float_from_half(bits[lane % 4]);
+  }
+  return floats<Arch>::load_unaligned(repeated.data());
+}
+
+template <class Arch>
+PLURIA_INLINE floats<Arch> repeated_from_half(const std::byte* values) noexcept {
+#if defined(__F16C__)
+  if constexpr (floats<Arch>::size >= 8) {
+    const __m128 four = _mm_cvtph_ps(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(values)));
+    if constexpr (floats<Arch>::size == 8) {
+      return _mm256_broadcast_ps(&four);
+    }
+#if defined(__AVX512F__)
+    if constexpr (floats<Arch>::size == 16) {
+      return _mm512_broadcast_f32x4(four);
+    }
+#endif
+  }
+#endif
+  return repeated_from_half_one_by_one<Arch>(values);
 }
 
 }  // namespace pluria::lanes

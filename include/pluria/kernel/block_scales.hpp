@@ -4,16 +4,18 @@
 // multiples of 16 columns, so that every run of 16 has one.
 
 #include <pluria/core/bytes.hpp>
+#include <pluria/core/float16.hpp>
 #include <pluria/core/lanes.hpp>
+#include <pluria/core/widen.hpp>
 #include <pluria/number/concept.hpp>
 #include <pluria/tensor/packing.hpp>
 #include <pluria/tensor/tensor_grid.hpp>
 
 #include <algorithm>
 #include <array>
+#include <concepts>
 #include <cstddef>
 #include <cstdint>
-#include <cstring>
 #include <vector>
 
 namespace pluria::detail {
@@ -21,6 +23,12 @@ namespace pluria::detail {
 // Whether all columns of a row share a granule.
 inline bool has_row_granules(const granule_map& map) {
   return map.columns() == 0 || map.run_end(0) == map.columns();
+}
+
+// Whether the runs of 16 columns that lie at the same place in the two halves of a block share one: granules of 32, the
+// usual ones, and their multiples.
+inline bool has_paired_granules(const granule_map& map) {
+  return has_row_granules(map) || map.run_end(0) % 32 == 0;
 }
 
 // The scales of the eight runs of 16 columns of a block, spread over the batches of its two halves: run 2 i + half is
@@ -37,9 +45,8 @@ class block_scales {
     one_per_row_ = has_row_granules(map);
     per_row_ = map.rows() < 2 || map.columns() == 0 ? 0 : map.index(1, 0);
     // Groups of 32, the usual ones: four granules that are nothing but scales are the four scales of both halves.
-    whole_blocks_ = map.columns() >= 64 && map.run_end(0) == 32 && sizeof(typename N::granule) == sizeof(float)
-                        ? map.columns() / block_size
-                        : 0;
+    whole_blocks_ =
+        map.columns() >= 64 && map.run_end(0) == 32 && (is_float || is_float16) ? map.columns() / block_size : 0;
   }
 
   // Where a row has one.
@@ -48,9 +55,16 @@ class block_scales {
   template <class Arch>
   PLURIA_INLINE std::array<lanes::floats<Arch>, 2> by_words(std::size_t row, std::size_t index) const {
     const typename N::granule* of_row = grid_->granules.data() + row * per_row_;
-    if (index < whole_blocks_) {
-      const auto scales = lanes::repeated<4, Arch>(reinterpret_cast<const std::uint32_t*>(of_row + 4 * index));
-      return {lanes::as<float>(scales), lanes::as<float>(scales)};
+    if constexpr (is_float) {
+      if (index < whole_blocks_) {
+        const auto scales = lanes::repeated<4, Arch>(reinterpret_cast<const std::uint32_t*>(of_row + 4 * index));
+        return {lanes::as<float>(scales), lanes::as<float>(scales)};
+      }
+    } else if constexpr (is_float16) {
+      if (index < whole_blocks_) {
+        const auto scales = lanes::repeated_from_half<Arch>(reinterpret_cast<const std::byte*>(of_row + 4 * index));
+        return {scales, scales};
+      }
     }
     alignas(64) std::array<std::array<float, 4>, 2> runs;
     read(of_row, index, runs);
@@ -74,7 +88,9 @@ class block_scales {
     }
     std::array<std::array<float, 4>, 2> runs;
     if (index < whole_blocks_) {
-      std::memcpy(runs[0].data(), of_row + 4 * index, sizeof(runs[0]));
+      for (std::size_t run = 0; run < 4; ++run) {
+        runs[0][run] = of_row[4 * index + run].scale;
+      }
       runs[1] = runs[0];
     } else {
       read(of_row, index, runs);
@@ -95,6 +111,11 @@ class block_scales {
   }
 
  private:
+  using granule = typename N::granule;
+  using stored_scale = decltype(granule::scale);
+  static constexpr bool is_float = std::same_as<stored_scale, float> && sizeof(granule) == sizeof(float);
+  static constexpr bool is_float16 = std::same_as<stored_scale, float16> && sizeof(granule) == sizeof(float16);
+
   void read(const typename N::granule* of_row, std::size_t index, std::array<std::array<float, 4>, 2>& runs) const {
     const std::uint32_t* places = places_.data() + 8 * index;
     for (std::size_t run = 0; run < 8; ++run) {

@@ -156,11 +156,15 @@ class float_inputs {
   aligned_vector<float> values_;
 };
 
-// 128 values as codes in kernel_place's order. Adds them to `sums`; `offsets`, unless null, gets weight_offset times
-// the sum of each four neighbours.
+// What products that are summed per granule need of their inputs beside codes: weight_offset times the sum of each four
+// neighbours, of the 32 fours of a block or, where both halves of a block have the same granules, of the 16 pairs.
+enum class input_offsets { none, of_fours, of_pairs };
+
+// 128 values as codes in kernel_place's order. Adds them to `sums`; `offsets` are 32 or 16, or none.
 template <class Arch>
 PLURIA_INLINE void quantize_block(const float* values, const int8_rounding& rounded, std::int8_t* codes,
-                                  std::int32_t* offsets, std::int32_t weight_offset, lanes::ints<Arch>& sums) {
+                                  input_offsets kind, std::int32_t* offsets, std::int32_t weight_offset,
+                                  lanes::ints<Arch>& sums) {
   using words = lanes::words<Arch>;
   using ints = lanes::ints<Arch>;
   const words ones(0x01010101U);
@@ -175,34 +179,35 @@ PLURIA_INLINE void quantize_block(const float* values, const int8_rounding& roun
     bytes = lanes::transposed_quarters(bytes);
     bytes.store_aligned(reinterpret_cast<std::uint32_t*>(codes) + place);
     sums = lanes::plus_dot<1>(sums, ones, bytes);
-    if (offsets != nullptr) {
-      (lanes::plus_dot<1>(ints(0), ones, bytes) * ints(weight_offset)).store_aligned(offsets + place);
+    if (kind != input_offsets::none) {
+      std::int32_t* const at = offsets + (kind == input_offsets::of_fours ? place : words::size * slice);
+      const ints before = kind == input_offsets::of_fours || half == 0 ? ints(0) : ints::load_aligned(at);
+      (before + lanes::plus_dot<1>(ints(0), ones, bytes) * ints(weight_offset)).store_aligned(at);
     }
   });
 }
 
 class int8_inputs {
  public:
-  // With `weight_offset`, also its products with the sum of each four neighbours, for products that are summed per
-  // granule.
   template <class Arch>
-  static int8_inputs made(const input_rows& inputs, input_order order, std::int32_t weight_offset, bool with_offsets) {
+  static int8_inputs made(const input_rows& inputs, input_order order, std::int32_t weight_offset,
+                          input_offsets kind = input_offsets::none) {
     int8_inputs result;
     const std::size_t blocks = blocks_per_row(inputs.columns);
     result.places_ = input_places(order, inputs.count, blocks);
     result.count_ = inputs.count;
     result.codes_.resize(blocks * inputs.count * block_size);
-    result.offsets_.resize(with_offsets ? blocks * inputs.count * (block_size / 4) : 0);
+    result.offsets_of_block_ = kind == input_offsets::none ? 0 : kind == input_offsets::of_fours ? 32 : 16;
+    result.offsets_.resize(blocks * inputs.count * result.offsets_of_block_);
     for (std::size_t input = 0; input < inputs.count; ++input) {
       const std::span<const float> row = inputs.row(input);
       const int8_rounding rounded(row);
       lanes::ints<Arch> sums(0);
       for (std::size_t index = 0; index < blocks; ++index) {
         const std::size_t place = result.places_.at(index, input);
-        std::int32_t* const offsets = with_offsets ? result.offsets_.data() + place * (block_size / 4) : nullptr;
         with_whole_block(row, index, [&](const float* values) {
-          quantize_block<Arch>(values, rounded, result.codes_.data() + place * block_size, offsets, weight_offset,
-                               sums);
+          quantize_block<Arch>(values, rounded, result.codes_.data() + place * block_size, kind,
+                               result.offsets_.data() + place * result.offsets_of_block_, weight_offset, sums);
         });
       }
       result.scales_.push_back(rounded.scale());
@@ -219,9 +224,9 @@ class int8_inputs {
   const std::uint32_t* at(std::size_t index, std::size_t input) const noexcept {
     return reinterpret_cast<const std::uint32_t*>(codes(index, input));
   }
-  // 32 sums, one for each four bytes.
+  // 32 sums, one for each four bytes, or 16; those of the block's next input follow.
   const std::int32_t* offsets(std::size_t index, std::size_t input) const noexcept {
-    return offsets_.data() + places_.at(index, input) * (block_size / 4);
+    return offsets_.data() + places_.at(index, input) * offsets_of_block_;
   }
   float scale(std::size_t input) const noexcept { return scales_[input]; }
   std::int32_t sum(std::size_t input) const noexcept { return sums_[input]; }
@@ -231,6 +236,7 @@ class int8_inputs {
   input_places places_;
   aligned_vector<std::int8_t> codes_;
   aligned_vector<std::int32_t> offsets_;
+  std::size_t offsets_of_block_ = 0;
   std::vector<float> scales_;
   std::vector<std::int32_t> sums_;
 };

@@ -186,7 +186,7 @@ void add_by_int8_tiles(const M& weights, const product_request& asked) {
   const std::size_t blocks = blocks_per_row(weights.columns());
   const std::size_t width = blocks * block_size;
   const std::size_t tile_rows = std::clamp<std::size_t>((std::size_t{1} << 19) / width / 16 * 16, 16, 4096);
-  const int8_inputs x = int8_inputs::made<Arch>(asked.x, input_order::by_input, number::min_code, false);
+  const int8_inputs x = int8_inputs::made<Arch>(asked.x, input_order::by_input, number::min_code);
   std::vector<float> scales(weights.rows());
   for (std::size_t row = 0; row < weights.rows(); ++row) {
     scales[row] = grid_of(weights).at(row, 0).scale;

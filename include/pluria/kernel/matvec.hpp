@@ -139,15 +139,20 @@ void add_by_rows(const M& weights, const product_request& asked) {
     add(float_inputs(asked.x, input_order::by_block), [](auto, const auto& view, const auto&... rest) {
       add_float_rows<std::decay_t<decltype(view)>, Arch>(view, rest...);
     });
-  } else if (has_row_granules(grid_of(weights).map)) {
-    add(int8_inputs::made<Arch>(asked.x, input_order::by_block, number::min_code, false),
+  } else if (const granule_map& granules = grid_of(weights).map; has_row_granules(granules)) {
+    add(int8_inputs::made<Arch>(asked.x, input_order::by_block, number::min_code),
         [](auto single, const auto& view, const auto&... rest) {
           add_int8_rows<decltype(single)::value, std::decay_t<decltype(view)>, Arch>(view, rest...);
         });
-  } else {
-    add(int8_inputs::made<Arch>(asked.x, input_order::by_block, number::min_code, true),
+  } else if (has_paired_granules(granules)) {
+    add(int8_inputs::made<Arch>(asked.x, input_order::by_block, number::min_code, input_offsets::of_pairs),
         [](auto single, const auto& view, const auto&... rest) {
-          add_grouped_int8_rows<decltype(single)::value, std::decay_t<decltype(view)>, Arch>(view, rest...);
+          add_grouped_int8_rows<decltype(single)::value, true, std::decay_t<decltype(view)>, Arch>(view, rest...);
+        });
+  } else {
+    add(int8_inputs::made<Arch>(asked.x, input_order::by_block, number::min_code, input_offsets::of_fours),
+        [](auto single, const auto& view, const auto&... rest) {
+          add_grouped_int8_rows<decltype(single)::value, false, std::decay_t<decltype(view)>, Arch>(view, rest...);
         });
   }
 }

@@ -65,8 +65,9 @@ template <bool Single, class View, class Arch>
       });
 }
 
-// The same where granules are smaller than rows: sums of a block in integers, of blocks in floats.
-template <bool Single, class View, class Arch>
+// The same where granules are smaller than rows: sums of a block in integers, of blocks in floats. `Paired` where both
+// halves of a block have the same granules: then they are summed together in integers.
+template <bool Single, bool Paired, class View, class Arch>
 [[gnu::noinline]] void add_grouped_int8_rows(const View& view, std::size_t first, std::size_t last,
                                              const int8_inputs& x, const token_map& map, const output_rows& y) {
   using number = typename View::number;
@@ -75,6 +76,7 @@ template <bool Single, class View, class Arch>
   using floats = lanes::floats<Arch>;
   using unpacked = unpacked_block<Arch>;
   constexpr std::size_t width = unpacked::width;
+  constexpr std::size_t sums_at_once = Paired ? 1 : 2;
   const std::size_t members = view.members();
   const block_scales<number> scales_of(view.grid());
   for_each_panel<float, Arch>(
@@ -86,15 +88,21 @@ template <bool Single, class View, class Arch>
         for_each_product<Single>(
             block, members, map, [&](const auto& codes, std::size_t input, std::size_t product) PLURIA_INLINE_LAMBDA {
               const std::uint32_t* values = values_of_block + input * (block_size / 4);
-              const std::int32_t* offsets = offsets_of_block + input * (block_size / 4);
+              const std::int32_t* offsets = offsets_of_block + input * (16 * sums_at_once);
               float* sum = sums + product * 16;
               lanes::unrolled<unpacked::slices>([&](auto slice) PLURIA_INLINE_LAMBDA {
                 floats total = floats::load_aligned(sum + width * slice);
+                ints of_block(0);
                 lanes::unrolled<2>([&](auto half) PLURIA_INLINE_LAMBDA {
                   constexpr std::size_t place = 16 * half + width * slice;
-                  const ints of_half = lanes::plus_dot<number::bits>(
-                      ints::load_aligned(offsets + place), codes[half][slice], words::load_aligned(values + place));
-                  total = lanes::multiply_add<Arch>(xsimd::to_float(of_half), scales[half], total);
+                  if constexpr (!Paired || half == 0) {
+                    of_block = ints::load_aligned(offsets + place);
+                  }
+                  of_block =
+                      lanes::plus_dot<number::bits>(of_block, codes[half][slice], words::load_aligned(values + place));
+                  if constexpr (!Paired || half == 1) {
+                    total = lanes::multiply_add<Arch>(xsimd::to_float(of_block), scales[half], total);
+                  }
                 });
                 total.store_aligned(sum + width * slice);
               });

@@ -33,8 +33,8 @@ struct half_scaled_int {
                 "half_scaled_int has the codes of Bits bits, or all but one");
 
   struct granule {
-    float scale =
-        0x1p-24F;  ///< the value of a float16, not zero; negative in a full range where the extreme is positive
+    float16 scale =
+        float16::of_bits(1);  ///< not zero, 2^-24 at least; negative in a full range where the extreme is positive
     friend bool operator==(const granule&, const granule&) = default;
   };
   static constexpr int granule_bits = 16;
@@ -73,7 +73,7 @@ struct half_scaled_int {
                                            (is_symmetric ? "" : " or the reverse"),
                                        std::to_string(lowest) + " to " + std::to_string(highest)));
     }
-    return {is_negative ? -float_from_half(half) : float_from_half(half)};
+    return {float16::of_bits(static_cast<std::uint16_t>(half | (is_negative ? 0x8000U : 0U)))};
   }
 
   /// The position of a float, or of every lane of a batch; weights beyond the outermost codes are clamped to them. By
