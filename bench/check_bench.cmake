@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: MIT
-# cmake -D SAMPLE=<bench_sample> -D MATVEC=<bench_matvec> -D MATMUL=<bench_matmul> -D REPORT=<report> -D FOLDER=<scratch>
-#       -P check_bench.cmake
+# cmake -D SAMPLE=<bench_sample> -D MATVEC=<bench_matvec> -D MATMUL=<bench_matmul> -D DECODE=<bench_decode>
+#       -D REPORT=<report> -D FOLDER=<scratch> -P check_bench.cmake
 # Runs the smallest size of every benchmark and looks for lines in what is reported of it.
 cmake_minimum_required(VERSION 3.25)
 
@@ -53,6 +53,15 @@ check(
   256x1024
   "| Eigen float | <N> (<N>, <N> GFLOP/s) |"
   "| shared floor INT-4, int8, S=10 | <N> (<N>, <N> GFLOP/s) |"
+)
+
+check(
+  decode
+  ${DECODE}
+  "2.million"
+  "| bfloat16 | <N> (1.00) |"
+  "| shared floor INT-4, groups of 32, S=8 | <N> (<N>) |"
+  "| shared floor INT-4, groups of 32, S=8 | <N> % |"
 )
 
 # The picture of quality against cost, of made figures: times of products from one file, NLL and bytes from another.

@@ -14,17 +14,10 @@
 #include <numeric>
 #include <xsimd/xsimd.hpp>
 
+#include "bfloat16_product.hpp"
 #include "matvec_cases.hpp"
 
 namespace bench {
-
-// Calls run(first, last) for the rows of each thread.
-template <class Run>
-void for_rows(std::size_t rows, int threads, Run&& run) {
-  const auto parts = static_cast<std::size_t>(threads);
-  parallel_for<division::dealt>(parts, threads,
-                                [&](std::size_t part) { run(rows * part / parts, rows * (part + 1) / parts); });
-}
 
 /// Eigen's product of a float matrix, row after row as in a checkpoint: twice as fast as column after column.
 inline product eigen_product(const matrix_size& size, int threads = 1) {
@@ -45,54 +38,18 @@ inline product eigen_product(const matrix_size& size, int threads = 1) {
           static_cast<double>(bytes_of(weights->first())), operations_of(size, 1)};
 }
 
-// A panel of rows goes through the columns together, so that an input is loaded once for all of them; a word holds two
-// neighbours, which are floats after a shift and a mask, and meets inputs sorted into even and odd ones. The same
-// columns of the next panel are asked for ahead.
-inline void multiply_bfloat16(const std::uint16_t* weights, std::size_t first, std::size_t last, std::size_t columns,
-                              const float* sorted_inputs, float* y) {
-  using floats = xsimd::batch<float>;
-  using words = xsimd::batch<std::uint32_t>;
-  constexpr std::size_t width = floats::size;
-  constexpr std::size_t rows = width == 16 ? 8 : 4;  // two sums each in half of the registers
-  for (std::size_t row = first; row < last; row += rows) {
-    std::array<std::array<floats, 2>, rows> sums;
-    for (auto& of_row : sums) {
-      of_row = {floats(0.0F), floats(0.0F)};
-    }
-    const std::uint16_t* const panel = weights + row * columns;
-    for (std::size_t column = 0; column < columns; column += 2 * width) {
-      const floats even = floats::load_aligned(sorted_inputs + column);
-      const floats odd = floats::load_aligned(sorted_inputs + column + width);
-      lanes::unrolled<rows>([&](auto r) {
-        const std::uint16_t* const place = panel + r * columns + column;
-        lanes::request_line(place + rows * columns);
-        const words both = words::load_aligned(reinterpret_cast<const std::uint32_t*>(place));
-        sums[r][0] = xsimd::fma(lanes::as<float>(both << 16), even, sums[r][0]);
-        sums[r][1] = xsimd::fma(lanes::as<float>(both & words(0xffff0000U)), odd, sums[r][1]);
-      });
-    }
-    for (std::size_t r = 0; r < rows; ++r) {
-      alignas(64) std::array<float, width> parts;
-      (sums[r][0] + sums[r][1]).store_aligned(parts.data());
-      y[row + r] = std::accumulate(parts.begin(), parts.end(), 0.0F);
-    }
-  }
-}
-
 /// One model in bfloat16, decoded as it is read, with sums in float32. Rows are a multiple of 16, columns of 32.
 inline product bfloat16_product(const matrix_size& size, int threads = 1) {
   const auto weights = weights_of(dtype::bf16, size);
   const auto values = std::make_shared<vectors>(size, 1);
   const auto sorted = std::make_shared<aligned_vector<float>>(size.columns);
   return {[=] {
-            constexpr std::size_t width = xsimd::batch<float>::size;
-            for (std::size_t column = 0; column < size.columns; ++column) {
-              const std::size_t in_pair = column % (2 * width);
-              (*sorted)[column - in_pair + in_pair % 2 * width + in_pair / 2] = values->x[column];
-            }
+            sort_inputs(values->x, *sorted);
             const auto* stored = reinterpret_cast<const std::uint16_t*>(weights->next().bytes().data());
             for_rows(size.rows, threads, [&](std::size_t first, std::size_t last) {
-              multiply_bfloat16(stored, first, last, size.columns, sorted->data(), values->y.data());
+              std::fill(values->y.begin() + static_cast<std::ptrdiff_t>(first),
+                        values->y.begin() + static_cast<std::ptrdiff_t>(last), 0.0F);
+              add_bfloat16_rows(stored, first, last, size.columns, sorted->data(), values->y.data());
             });
           },
           static_cast<double>(bytes_of(weights->first())), operations_of(size, 1)};

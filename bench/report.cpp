@@ -2,7 +2,7 @@
 // Out of what the benchmarks wrote (Google Benchmark's JSON): README's tables, a picture, and a line per target,
 // TARGET <name> <value> <bound> ok|short, where the bound is >=0.9 or <=2.
 //
-//   report sample|matvec|matmul|engines FILE... [--picture folder]
+//   report sample|matvec|matmul|engines|decode FILE... [--picture folder]
 //   report quality FILE... --evaluation FILE [--picture folder]
 //
 // where quality takes bench_matvec's file and sets it against what evaluate_vit wrote with --json.
@@ -15,6 +15,7 @@
 #include <string>
 #include <vector>
 
+#include "report_decode.hpp"
 #include "report_file.hpp"
 #include "report_products.hpp"
 #include "report_quality.hpp"
@@ -44,9 +45,9 @@ int main(int count, char** arguments) {
   std::string folder;
   std::string evaluation;
   CLI::App app("The tables, the picture and the targets out of what the benchmarks wrote.\n");
-  app.add_option("kind", kind, "which benchmark: sample, matvec, matmul, engines or quality")
+  app.add_option("kind", kind, "which benchmark: sample, matvec, matmul, engines, decode or quality")
       ->required()
-      ->check(CLI::IsMember({"sample", "matvec", "matmul", "engines", "quality"}));
+      ->check(CLI::IsMember({"sample", "matvec", "matmul", "engines", "decode", "quality"}));
   app.add_option("files", files, "Google Benchmark's JSON")->required();
   app.add_option("--picture", folder, "where sample.png or quality.png goes; none: no picture");
   app.add_option("--evaluation", evaluation, "evaluate_vit's JSON, for quality");
@@ -70,6 +71,8 @@ int main(int count, char** arguments) {
       print_matmul(found);
     } else if (kind == "engines") {
       print_engines(found);
+    } else if (kind == "decode") {
+      print_decode(found);
     } else {
       const auto points = quality_points(found, detail::read_json(evaluation));
       print_quality(points);
