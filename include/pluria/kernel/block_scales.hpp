@@ -52,6 +52,11 @@ class block_scales {
   // Where a row has one.
   PLURIA_INLINE float of_row(std::size_t row) const { return grid_->granules[row * per_row_].scale; }
 
+  // Asks for the scales of a block ahead: they come from memory too, and a row's follow each other in few lines.
+  PLURIA_INLINE void request(std::size_t row, std::size_t index) const {
+    lanes::request_line(grid_->granules.data() + row * per_row_ + places_[8 * index]);
+  }
+
   template <class Arch>
   PLURIA_INLINE std::array<lanes::floats<Arch>, 2> by_words(std::size_t row, std::size_t index) const {
     const typename N::granule* of_row = grid_->granules.data() + row * per_row_;

@@ -83,6 +83,7 @@ template <bool Single, bool Paired, class View, class Arch>
       view, first, last, map, y,
       [&](std::size_t row, std::size_t index, const auto& block, float* sums) PLURIA_INLINE_LAMBDA {
         const std::array<floats, 2> scales = scales_of.template by_words<Arch>(row, index);
+        scales_of.request(row + panel_rows, index);
         const std::uint32_t* const values_of_block = x.at(index, 0);
         const std::int32_t* const offsets_of_block = x.offsets(index, 0);
         for_each_product<Single>(
