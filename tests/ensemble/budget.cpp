@@ -98,4 +98,14 @@ TEST_CASE("bits per weight of nothing are no number", "[ensemble]") {
   CHECK(budget.total_bytes == 0);
 }
 
+TEST_CASE("caches take two values for each member, layer, position, head and its width", "[ensemble]") {
+  const pluria::cache_sizes sizes{.members = 8, .layers = 3, .capacity = 100, .heads = 2, .head_width = 16};
+  for (const auto type : {pluria::cache_type::float32, pluria::cache_type::float16}) {
+    CHECK(pluria::cache_bytes(sizes, type) == pluria::key_value_cache(sizes, type).bytes());
+    CHECK(pluria::cache_bytes(sizes, type, 5) == 5 * pluria::cache_bytes(sizes, type));
+  }
+  // LLaMA of 1.1 billion parameters (22 layers, 4 heads of 64), context 8192, 8 members.
+  CHECK(pluria::cache_bytes({8, 22, 8192, 4, 64}, pluria::cache_type::float16) == 1476395008);
+}
+
 }  // namespace

@@ -1,13 +1,15 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 // What an ensemble of rounded members takes: bits per rounded weight and bytes in all, granules and padding included,
-// and the activations of its members. Granules, and the tensors that are not rounded, are stored once and shared by all
-// members.
+// and the activations and caches of its members. Granules, and the tensors that are not rounded, are stored once and
+// shared by all members.
 
 #include <pluria/kernel/any_members.hpp>
 #include <pluria/member/rounded.hpp>
+#include <pluria/nn/key_value_cache.hpp>
 
 #include <cstddef>
+#include <cstdint>
 
 namespace pluria {
 
@@ -36,6 +38,13 @@ inline ensemble_budget storage_budget(const rounded_members::storage& storage, s
 /// Members share weights, not activations: S members have S times those of one model.
 constexpr std::size_t activation_bytes(std::size_t members, std::size_t tokens, std::size_t width) noexcept {
   return members * tokens * width * sizeof(float);
+}
+
+/// Bytes of the keys and values of `batch` sequences, of as many positions each as `sizes` says
+/// (nn/key_value_cache.hpp). Members share weights, not caches: for long sequences these are what S members cost.
+constexpr std::size_t cache_bytes(const cache_sizes& sizes, cache_type type, std::size_t batch = 1) noexcept {
+  const std::size_t values = sizes.members * sizes.layers * sizes.capacity * sizes.heads * sizes.head_width;
+  return 2 * batch * values * (type == cache_type::float32 ? sizeof(float) : sizeof(std::uint16_t));
 }
 
 }  // namespace pluria
