@@ -34,7 +34,7 @@ class sampling_plan {
   sampling_plan(const source_checkpoint& source, selection select, const std::string& granularity, bool as_float32,
                 Make&& make) {
     std::map<int, any_quantizer> quantizers;
-    for (const source_shard& shard : source.shards()) {
+    for (const safetensors_shard& shard : source.shards()) {
       std::vector<planned_tensor>& tensors = shards_.emplace_back();
       for (const tensor& current : shard.weights.tensors()) {
         planned_tensor planned{&current, std::nullopt, current.type()};

@@ -104,7 +104,7 @@ nlohmann::ordered_json common_identity(const source_checkpoint& source, const sa
 // Writes a shard of some members in one pass over it.
 class shard_pass {
  public:
-  shard_pass(const source_shard& shard, const std::vector<planned_tensor>& planned,
+  shard_pass(const safetensors_shard& shard, const std::vector<planned_tensor>& planned,
              const std::vector<std::filesystem::path>& folders, const std::vector<text_map>& metadata,
              const any_rounding& rounding, std::uint64_t first, int threads, progress& shown)
       : planned_(&planned), rounding_(&rounding), first_(first), threads_(threads), shown_(&shown) {

@@ -6,6 +6,7 @@
 #include <pluria/ensemble/budget.hpp>
 #include <pluria/ensemble/predictive.hpp>
 #include <pluria/ensemble/scores.hpp>
+#include <pluria/ensemble/stored_llama.hpp>
 #include <pluria/ensemble/stored_vit.hpp>
 #include <pluria/ensemble/streaming_scores.hpp>
 #include <pluria/io/gguf.hpp>
@@ -15,6 +16,7 @@
 #include <pluria/io/mapped_pages.hpp>
 #include <pluria/io/npy.hpp>
 #include <pluria/io/safetensors.hpp>
+#include <pluria/io/safetensors_folder.hpp>
 #include <pluria/kernel/any_members.hpp>
 #include <pluria/kernel/matmul.hpp>
 #include <pluria/kernel/matvec.hpp>
@@ -24,6 +26,7 @@
 #include <pluria/metrics/diversity.hpp>
 #include <pluria/metrics/proper_score.hpp>
 #include <pluria/metrics/uncertainty.hpp>
+#include <pluria/nn/llama.hpp>
 #include <pluria/nn/vit.hpp>
 #include <pluria/number/half_scaled_int.hpp>
 #include <pluria/number/symmetric_int.hpp>

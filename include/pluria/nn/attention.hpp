@@ -1,15 +1,40 @@
 // SPDX-License-Identifier: MIT
 #pragma once
-// Multi-head self-attention over the tokens of each image (Vaswani et al., arXiv 1706.03762, section 3.2):
-// softmax(Q K^T / sqrt d) V, head by head.
+// Attention, softmax(Q K^T / sqrt d) V head by head (Vaswani et al., arXiv 1706.03762, section 3.2): of all tokens of
+// an image to each other, and of the tokens of a text to those before them, whose keys and values are cached. There
+// several heads of queries may share one of keys and values (Ainslie et al., arXiv 2305.13245).
 
 #include <pluria/core/error.hpp>
+#include <pluria/core/parallel.hpp>
 #include <pluria/nn/activations.hpp>
+#include <pluria/nn/key_value_cache.hpp>
 
+#include <algorithm>
 #include <cmath>
 #include <cstddef>
 
 namespace pluria {
+
+namespace detail {
+
+// Row i becomes softmax(scale * row) over its first visible(i) columns, and 0 behind them.
+template <class Visible>
+void softmax_rows(row_major_matrix& scores, float scale, Visible visible) {
+  for (Eigen::Index i = 0; i < scores.rows(); ++i) {
+    auto seen = scores.row(i).head(visible(i)).array();
+    seen = (seen - seen.maxCoeff()) * scale;
+    scores.row(i).tail(scores.cols() - seen.size()).setZero();
+  }
+  // All rows as one: a row by itself begins anywhere, and its ends would go through the C library one by one.
+  scores.array() = scores.array().exp();
+  for (Eigen::Index i = 0; i < scores.rows(); ++i) {
+    auto seen = scores.row(i).head(visible(i));
+    seen *= 1.0F / seen.sum();
+    scores.row(i).tail(scores.cols() - seen.size()).setZero();
+  }
+}
+
+}  // namespace detail
 
 /// `qkv` holds queries, keys and values side by side, each of all heads side by side (3 * width columns); its rows are
 /// the tokens of one image after the other. `y` gets the concatenated heads, width columns. `attention_weights` is
@@ -32,18 +57,72 @@ inline void self_attention(const activations& qkv, std::size_t tokens, std::size
       const auto key = qkv.values().block(first, all + column, count, head_width);
       const auto value = qkv.values().block(first, 2 * all + column, count, head_width);
       attention_weights.noalias() = query * key.transpose();
-      for (Eigen::Index i = 0; i < count; ++i) {
-        auto row = attention_weights.row(i).array();
-        row = (row - row.maxCoeff()) * scale;
-      }
-      // All rows as one: a row by itself begins anywhere, and its ends would go through the C library one by one.
-      attention_weights.array() = attention_weights.array().exp();
-      for (Eigen::Index i = 0; i < count; ++i) {
-        attention_weights.row(i) *= 1.0F / attention_weights.row(i).sum();
-      }
+      detail::softmax_rows(attention_weights, scale, [&](Eigen::Index) { return count; });
       y.values().block(first, column, count, head_width).noalias() = attention_weights * value;
     }
   }
+}
+
+/// Attention of the tokens at positions first, first + 1, ... to themselves and all before them, whose keys and values
+/// `layer` of the cache holds. `queries` has all heads side by side, a multiple of the cache's, neighbours sharing one
+/// of keys and values; `y` gets the same sizes. `threads` (0: all) share members, heads and, where they are many,
+/// tokens. Throws precondition_error when the sizes do not fit.
+inline void causal_attention(const activations& queries, const key_value_cache& cache, std::size_t layer,
+                             std::size_t first, activations& y, int threads = 1) {
+  const cache_sizes& sizes = cache.sizes();
+  require(queries.members() == sizes.members && queries.width() % (sizes.heads * sizes.head_width) == 0 &&
+              layer < sizes.layers && first + queries.rows() <= sizes.capacity,
+          "causal_attention: sizes of queries and cache must agree");
+  y.resize(queries.members(), queries.rows(), queries.width());
+  const std::size_t group = queries.width() / (sizes.heads * sizes.head_width);
+  const auto group_width = static_cast<Eigen::Index>(group * sizes.head_width);
+  const auto head_width = static_cast<Eigen::Index>(sizes.head_width);
+  const float scale = 1.0F / std::sqrt(static_cast<float>(sizes.head_width));
+  // About 64 rows of scores at once, and floats of 128 positions: they stay in second-level cache.
+  const std::size_t tile_tokens = std::max<std::size_t>(1, 64 / group);
+  constexpr std::size_t block_positions = 128;
+  const std::size_t tiles = (queries.rows() + tile_tokens - 1) / tile_tokens;
+
+  struct workspace {
+    row_major_matrix queries, scores, attended, floats;
+  };
+  parallel_for(sizes.members * sizes.heads * tiles, threads, [&](std::size_t index) {
+    thread_local workspace space;
+    const std::size_t member = index / (sizes.heads * tiles);
+    const std::size_t head = index / tiles % sizes.heads;
+    const std::size_t first_token = index % tiles * tile_tokens;
+    const std::size_t tokens = std::min(tile_tokens, queries.rows() - first_token);
+    const std::size_t length = first + first_token + tokens;
+    const auto rows = static_cast<Eigen::Index>(tokens * group);
+    const auto place = [&](auto&& all) {
+      return all.member(member).block(static_cast<Eigen::Index>(first_token),
+                                      static_cast<Eigen::Index>(head) * group_width, static_cast<Eigen::Index>(tokens),
+                                      group_width);
+    };
+    const auto for_each_block = [&](auto&& work) {
+      for (std::size_t begin = 0; begin < length; begin += block_positions) {
+        const std::size_t count = std::min(block_positions, length - begin);
+        work(begin, count, space.scores.middleCols(static_cast<Eigen::Index>(begin), static_cast<Eigen::Index>(count)));
+      }
+    };
+
+    // The queries of a group below each other, token by token.
+    space.queries.resize(rows, head_width);
+    Eigen::Map<row_major_matrix>(space.queries.data(), static_cast<Eigen::Index>(tokens), group_width) = place(queries);
+    space.scores.resize(rows, static_cast<Eigen::Index>(length));
+    for_each_block([&](std::size_t begin, std::size_t count, auto scores) {
+      scores.noalias() = space.queries * cache.keys(layer, member, head, begin, count, space.floats).transpose();
+    });
+    detail::softmax_rows(space.scores, scale, [&](Eigen::Index row) {
+      return static_cast<Eigen::Index>(first + first_token + static_cast<std::size_t>(row) / group + 1);
+    });
+    space.attended.setZero(rows, head_width);
+    for_each_block([&](std::size_t begin, std::size_t count, auto weights) {
+      space.attended.noalias() += weights * cache.values(layer, member, head, begin, count, space.floats);
+    });
+    place(y) =
+        Eigen::Map<const row_major_matrix>(space.attended.data(), static_cast<Eigen::Index>(tokens), group_width);
+  });
 }
 
 }  // namespace pluria
