@@ -61,7 +61,7 @@ class workplace {
   // Continues the prompt; on one thread, unless it says otherwise: products are small.
   generated text(const std::string& arguments) const {
     const std::string threads = arguments.find("--threads") == std::string::npos ? " --threads 1" : "";
-    const generated result = run("--model " + model() + " --prompt '" + prompt + "' " + arguments + threads);
+    generated result = run("--model " + model() + " --prompt '" + prompt + "' " + arguments + threads);
     INFO(result.messages);
     REQUIRE(result.status == 0);
     return result;
@@ -372,10 +372,10 @@ TEST_CASE("every engine continues with members of the same law", "[examples]") {
   const std::string arguments = four_members + "--greedy --tokens 12 --engine ";
   const nlohmann::json floats = place.report(arguments + "float");
   const nlohmann::json packed = place.report(arguments + "packed --activations float32");
-  // The same weights, summed in another order. Greedy tokens part for good where two are as probable: see the loop.
+  // The same weights, summed in another order: 1e-6 was found, far from what would let greedy tokens part.
   CHECK(floats["activations"] == "float32");
   CHECK(ids_of(packed) == ids_of(floats));
-  CHECK(largest_entropy_difference(packed, floats, 12) < 1e-3);
+  CHECK(largest_entropy_difference(packed, floats, 12) < 1e-4);
   const nlohmann::json shared = place.report(arguments + "shared --activations float32");
   CHECK(shared["tokens"] == packed["tokens"]);
   const nlohmann::json int8 = place.report(arguments + "shared");

@@ -38,10 +38,8 @@ std::vector<double> made_distribution(std::uint32_t number, std::size_t tokens) 
 }
 
 std::vector<double> logarithms(const std::vector<double>& probabilities) {
-  std::vector<double> result;
-  for (const double value : probabilities) {
-    result.push_back(std::log(value));
-  }
+  std::vector<double> result(probabilities.size());
+  std::transform(probabilities.begin(), probabilities.end(), result.begin(), [](double p) { return std::log(p); });
   return result;
 }
 
