@@ -3,29 +3,20 @@
 
 #include <pluria/ensemble/stored_vit.hpp>
 #include <pluria/io/safetensors.hpp>
-#include <pluria/kernel/sample.hpp>
-#include <pluria/number/symmetric_int.hpp>
-#include <pluria/quantize/quantizer.hpp>
 #include <support/catch.hpp>
 
 #include <cstddef>
 #include <cstdint>
-#include <memory>
-#include <string>
-#include <utility>
+#include <span>
+#include <string_view>
 #include <vector>
+
+#include "stored_int4.hpp"
 
 namespace {
 
 using namespace pluria;
-using int4 = symmetric_int<4>;
-
-const bernoulli rounding{.seed = 3, .coupling = lattice(4)};
-constexpr std::size_t member_count = 3;
-
-any_quantizer stored_int4() {
-  return any_quantizer::with_products(quantizer<int4>{});
-}
+using namespace support;
 
 checkpoint source() {
   return load_safetensors(PLURIA_SOURCE_DIR "/tests/nn/reference/token.safetensors");
@@ -43,37 +34,6 @@ const std::vector<std::uint8_t>& pixels() {
 }
 image_view images() {
   return {pixels(), 5, 1, 28, 28};
-}
-
-float largest_difference(const row_major_matrix& a, const row_major_matrix& b) {
-  REQUIRE(a.rows() == b.rows());
-  REQUIRE(a.cols() == b.cols());
-  return (a - b).cwiseAbs().maxCoeff();
-}
-
-// The members as checkpoints, with the codes that `code(weights, grid)` gives: a function of (member, row, column).
-template <class CodesOf>
-std::vector<checkpoint> decoded(const checkpoint& from, CodesOf codes_of) {
-  std::vector<checkpoint> members(member_count, checkpoint(from.file(), from.metadata()));
-  for (const tensor& current : from.tensors()) {
-    if (!quantized_by_default(current.name(), current.shape())) {
-      for (checkpoint& member : members) {
-        member.add(current);
-      }
-      continue;
-    }
-    const auto grid = std::make_shared<const tensor_grid<int4>>(quantizer<int4>{}.fit(current));
-    const auto stored = codes_of(current, grid);
-    for (std::size_t m = 0; m < member_count; ++m) {
-      std::vector<float> values(current.size());
-      for (std::size_t i = 0; i < values.size(); ++i) {
-        const std::size_t row = i / current.columns();
-        values[i] = int4::decode(stored.code(m, row, i % current.columns()), grid->at(row, 0));
-      }
-      members[m].add(tensor::from_floats(current.name(), current.shape(), std::move(values), current.file()));
-    }
-  }
-  return members;
 }
 
 TEST_CASE("members over a shared floor, packed and as checkpoints give the same logits", "[ensemble]") {
@@ -95,10 +55,7 @@ TEST_CASE("members over a shared floor, packed and as checkpoints give the same 
 TEST_CASE("members drawn from fixed-point positions give the logits of their codes", "[ensemble]") {
   const checkpoint weights = source();
   const rounded_members members(weights, stored_int4(), rounding);
-  const auto drawn = decoded(weights, [](const tensor& current, const auto& grid) {
-    return fixed_point_members<int4>(sample_fixed_point<int4>(current, grid), current.name(), rounding, 2,
-                                     member_count);
-  });
+  const auto drawn = fixed_point_checkpoints(weights);
   const row_major_matrix expected = load_vit(drawn).logits(images());
   CHECK(largest_difference(
             stored_vit(members, storage_form::fixed_point, 2, member_count, activation_type::float32).logits(images()),

@@ -88,13 +88,15 @@ class rounded_members {
     return member;
   }
 
+  /// Whether the rule rounds the tensor `name`. Throws bad_input when there is no such tensor.
+  bool rounds(std::string_view name) const { return grid_of(weights_[name]).has_value(); }
+
   /// Members first, first + 1, ..., first + count - 1 of the tensor `name` in a form of storage, or nothing where the
   /// rule keeps it. Throws bad_input when there is no such tensor; else as stored_members.
   std::optional<any_members> stored(std::string_view name, storage_form form, std::uint64_t first,
                                     std::size_t count) const {
     const tensor& source = weights_[name];
-    const auto place = static_cast<std::size_t>(&source - weights_.tensors().data());
-    const std::optional<gridded_tensor>& grid = grids_[origins_[place]];
+    const std::optional<gridded_tensor>& grid = grid_of(source);
     if (!grid) {
       return std::nullopt;
     }
@@ -116,6 +118,11 @@ class rounded_members {
   const any_rounding& rounding() const noexcept { return rounding_; }
 
  private:
+  // Of a tensor of weights_.
+  const std::optional<gridded_tensor>& grid_of(const tensor& source) const {
+    return grids_[origins_[static_cast<std::size_t>(&source - weights_.tensors().data())]];
+  }
+
   checkpoint weights_;
   any_rounding rounding_;
   int threads_;

@@ -71,7 +71,7 @@ inline void causal_attention(const activations& queries, const key_value_cache& 
                              std::size_t first, activations& y, int threads = 1) {
   const cache_sizes& sizes = cache.sizes();
   require(queries.members() == sizes.members && queries.width() % (sizes.heads * sizes.head_width) == 0 &&
-              layer < sizes.layers && first + queries.rows() <= sizes.capacity,
+              layer < sizes.layers && first <= sizes.capacity && queries.rows() <= sizes.capacity - first,
           "causal_attention: sizes of queries and cache must agree");
   y.resize(queries.members(), queries.rows(), queries.width());
   const std::size_t group = queries.width() / (sizes.heads * sizes.head_width);

@@ -7,6 +7,7 @@
 #include <pluria/nn/weight_matrix.hpp>
 #include <pluria/tensor/checkpoint.hpp>
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
@@ -55,6 +56,11 @@ class dense_matrix {
     require(x.width() == columns() && y.width() == rows() && x.rows() == y.rows() && y.members() == members() &&
                 (x.members() == 1 || x.members() == members()),
             "dense_matrix: sizes of weights, input and output must agree");
+    if (x.members() == members() && are_shared()) {
+      // One product for all members reads the weights once.
+      y.values().noalias() += x.values() * members_.front().values.transpose();
+      return;
+    }
     for (std::size_t m = 0; m < members(); ++m) {
       y.member(m).noalias() += x.member(m) * members_[m].values.transpose();
     }
@@ -78,6 +84,12 @@ class dense_matrix {
     }
     const auto owner = std::make_shared<const std::vector<float>>(weights.to_floats());
     return {{owner->data(), rows, columns}, owner};
+  }
+
+  bool are_shared() const {
+    return std::all_of(members_.begin(), members_.end(), [this](const shared_values& member) {
+      return member.values.data() == members_.front().values.data();
+    });
   }
 
   void check() const {
