@@ -33,9 +33,8 @@ std::string loaded(const std::filesystem::path& path) {
 TEST_CASE("a packed file has the bytes of the plain one, whatever their number", "[io]") {
   const temporary_folder folder;
   // Around the megabyte that is read at a time, too.
-  for (const std::size_t count :
-       {std::size_t{0}, std::size_t{1}, std::size_t{1000}, (std::size_t{1} << 20) - 1, std::size_t{1} << 20,
-        (std::size_t{1} << 20) + 1, (std::size_t{5} << 19) + 3}) {
+  for (const std::size_t count : {std::size_t{0}, std::size_t{1}, std::size_t{1000}, (std::size_t{1} << 20) - 1,
+                                  std::size_t{1} << 20, (std::size_t{1} << 20) + 1, (std::size_t{5} << 19) + 3}) {
     CAPTURE(count);
     const std::string text = text_of(count);
     write_file(folder / "plain", text);

@@ -94,8 +94,8 @@ class unpacked_bytes {
   bool ended_ = false;
 };
 
-/// All bytes of a file, unpacked where they begin as gzip does. Throws bad_input when it cannot be opened, and when gzip
-/// data is truncated or corrupt.
+/// All bytes of a file, unpacked where they begin as gzip does. Throws bad_input when it cannot be opened, and when
+/// gzip data is truncated or corrupt.
 inline std::vector<std::uint8_t> load_unpacked(const std::filesystem::path& path) {
   const mapped_file file = mapped_file::open(path);
   unpacked_bytes source(file.bytes(), path.string());
