@@ -29,8 +29,10 @@
 #include <string_view>
 #include <vector>
 
+#include "../common/ensemble_options.hpp"
 #include "../common/main.hpp"
 #include "../common/options.hpp"
+#include "../common/weights.hpp"
 #include "characters.hpp"
 #include "shading.hpp"
 #include "token_sampling.hpp"
@@ -45,16 +47,13 @@ struct options {
   std::optional<std::string> prompt;
   std::optional<std::string> prompt_tokens;
   std::size_t tokens = 200;
-  int bits = 4;
-  std::size_t members = 8;
-  std::string granularity = "group:32";
-  std::string coupling = "lattice:8";
-  std::string engine = "shared";
-  std::string activations;  // empty: int8 where members are stored
+  ensemble_options ensemble{.bits = "4",
+                            .granularity = "group:32",
+                            .coupling = "lattice:8",
+                            .engine = "shared",
+                            .activations = ""};  // int8 where members are stored
   token_sampling sampling;
-  std::uint64_t seed = 0;
   std::uint64_t sampling_seed = 0;
-  int threads = 0;
   std::string colour = "auto";
   std::string json;
 };
@@ -213,8 +212,8 @@ void check_length(std::size_t prompt, std::size_t tokens, const llama_configurat
   }
 }
 
-llama<any_matrix> load_members(const options& chosen, const engine_choice& engine, const rounded_members& members,
-                               const llama_configuration& network) {
+llama<any_matrix> load_members(const ensemble_options& chosen, const engine_choice& engine,
+                               const rounded_members& members, const llama_configuration& network) {
   if (engine.is_stored) {
     return stored_llama(members, network, engine.form, 0, chosen.members, engine.activations, chosen.threads);
   }
@@ -238,7 +237,7 @@ generation continue_prompt(const llama<any_matrix>& network, std::span<const std
   // The last token is chosen, but never read.
   key_value_cache cache = network.make_cache(prompt.size() + how.tokens - 1);
   const auto started = clock::now();
-  row_major_matrix logits = network.logits(prompt, cache, 1, how.threads);
+  row_major_matrix logits = network.logits(prompt, cache, 1, how.ensemble.threads);
   result.prefill_seconds = seconds_since(started);
   const auto decoding = clock::now();
   for (;;) {
@@ -260,7 +259,7 @@ generation continue_prompt(const llama<any_matrix>& network, std::span<const std
     if (result.ended || result.tokens.size() == how.tokens) {
       break;
     }
-    logits = network.logits(std::span(&latest.id, 1), cache, 1, how.threads);
+    logits = network.logits(std::span(&latest.id, 1), cache, 1, how.ensemble.threads);
   }
   result.decode_seconds = seconds_since(decoding);
   return result;
@@ -297,18 +296,18 @@ nlohmann::ordered_json to_json(const options& chosen, const any_quantizer& round
     identity[key] = value;
   }
   identity["pluria.member"] = json::array();
-  for (std::size_t k = 0; k < chosen.members; ++k) {
+  for (std::size_t k = 0; k < chosen.ensemble.members; ++k) {
     identity["pluria.member"].push_back(std::to_string(k));
   }
   return {{"model", chosen.model},
           {"vocabulary", vocabulary},
-          {"bits", chosen.bits},
-          {"members", chosen.members},
-          {"granularity", chosen.granularity},
-          {"coupling", chosen.coupling},
-          {"engine", chosen.engine},
-          {"activations", chosen.activations},
-          {"seed", chosen.seed},
+          {"bits", rounded_to.bits()},
+          {"members", chosen.ensemble.members},
+          {"granularity", chosen.ensemble.granularity},
+          {"coupling", chosen.ensemble.coupling},
+          {"engine", chosen.ensemble.engine},
+          {"activations", chosen.ensemble.activations},
+          {"seed", chosen.ensemble.seed},
           {"identity", std::move(identity)},
           {"greedy", chosen.sampling.greedy},
           {"temperature", chosen.sampling.temperature},
@@ -318,29 +317,21 @@ nlohmann::ordered_json to_json(const options& chosen, const any_quantizer& round
           {"tokens", std::move(tokens)},
           {"text", is_bytes ? json(to_utf8(text)) : json(nullptr)},
           {"ended_by", result.ended ? "end token" : "number of tokens"},
-          {"threads", chosen.threads},
+          {"threads", chosen.ensemble.threads},
           {"prefill", speed(prompt.size(), result.prefill_seconds)},
           {"decode", speed(result.tokens.size() - 1, result.decode_seconds)}};
 }
 
 void run(options chosen) {
-  if (chosen.members == 0 || chosen.members > 65535) {
-    throw bad_input(mismatch_message("--members", "1..65535", std::to_string(chosen.members)));
-  }
   check_sampling(chosen.sampling);
-  if (chosen.activations.empty()) {
-    chosen.activations = chosen.engine == "float" ? "float32" : "int8";
+  ensemble_options& ensemble = chosen.ensemble;
+  if (ensemble.activations.empty()) {
+    ensemble.activations = ensemble.engine == "float" ? "float32" : "int8";
   }
-  const engine_choice engine = parse_engine(chosen.engine, chosen.activations);
-  const coupling coupled = parse_coupling(chosen.coupling);
-  if (engine.form == storage_form::shared_floor && chosen.members > shared_floor_limit) {
-    throw bad_input(mismatch_message("--members with --engine shared", "1..64", std::to_string(chosen.members)));
+  const ensemble_plan plan = plan_of(ensemble);
+  if (plan.quantizers.size() != 1) {
+    throw bad_input(mismatch_message("--bits", "one width in 2..8", "\"" + ensemble.bits + "\""));
   }
-  if (engine.form == storage_form::fixed_point && coupled.block() > 16) {
-    throw bad_input(mismatch_message("--coupling with --engine fixed, which keeps 4 fractional bits",
-                                     "independent or lattice:L, L at most 16", "\"" + chosen.coupling + "\""));
-  }
-  const any_quantizer rounded_to = parse_symmetric_int(chosen.bits, chosen.granularity);
   const bool coloured = is_coloured(chosen.colour);
   // Whether it can be written is found before the work, not after it.
   std::optional<replaced_file> json;
@@ -353,10 +344,12 @@ void run(options chosen) {
   const std::vector<std::int32_t> prompt = prompt_tokens(chosen, configuration);
   check_length(prompt.size(), chosen.tokens, configuration);
   Eigen::setNbThreads(1);  // with others it sums in another order: the number of threads would change bits
-  const any_rounding rounding = bernoulli{.seed = chosen.seed, .coupling = coupled};
+  const checkpoint weights = load_safetensors_folder(folder);
+  check_finite_weights(weights);
+  const any_quantizer& rounded_to = plan.quantizers.front();
+  const any_rounding rounding = bernoulli{.seed = ensemble.seed, .coupling = plan.coupling};
   const llama<any_matrix> network = load_members(
-      chosen, engine, rounded_members(load_safetensors_folder(folder), rounded_to, rounding, chosen.threads),
-      configuration);
+      ensemble, plan.engine, rounded_members(weights, rounded_to, rounding, ensemble.threads), configuration);
 
   text_output output(configuration.vocabulary == byte_vocabulary, coloured);
   for (const std::int32_t token : prompt) {
@@ -408,21 +401,21 @@ int main(int argument_count, char** arguments) {
   app.add_option("--prompt", chosen.prompt, "text, for models of bytes");
   app.add_option("--prompt-tokens", chosen.prompt_tokens, "token ids, comma-separated");
   app.add_option("--tokens", chosen.tokens, "how many to add at most");
-  app.add_option("--bits", chosen.bits, "of symmetric INT-b, 2..8");
-  app.add_option("--members", chosen.members, "S, the number of members");
-  app.add_option("--granularity", chosen.granularity, "what shares a scale: channel, tensor or group:G");
-  app.add_option("--coupling", chosen.coupling, "of the members: independent or lattice:L");
-  app.add_option("--engine", chosen.engine,
+  app.add_option("--bits", chosen.ensemble.bits, "the width of symmetric INT-b, 2..8");
+  app.add_option("--members", chosen.ensemble.members, "S, the number of members");
+  app.add_option("--granularity", chosen.ensemble.granularity, "what shares a scale: channel, tensor or group:G");
+  app.add_option("--coupling", chosen.ensemble.coupling, "of the members: independent or lattice:L");
+  app.add_option("--engine", chosen.ensemble.engine,
                  "shared, packed, fixed: members as they are stored; float: as float32 checkpoints");
-  app.add_option("--activations", chosen.activations,
+  app.add_option("--activations", chosen.ensemble.activations,
                  "int8, one scale a token, or float32; if not given: int8, and float32 with --engine float");
   app.add_option("--temperature", chosen.sampling.temperature, "of the mean distribution");
   app.add_option("--top-p", chosen.sampling.top_p,
                  "only the most probable tokens that hold so much of the mean distribution, after the temperature");
   app.add_flag("--greedy", chosen.sampling.greedy, "the most probable token, without temperature, top-p and seed");
-  app.add_option("--seed", chosen.seed, "decides the rounding of every member");
+  app.add_option("--seed", chosen.ensemble.seed, "decides the rounding of every member");
   app.add_option("--sampling-seed", chosen.sampling_seed, "decides, with its number, every token");
-  app.add_option("--threads", chosen.threads, "0: all cores")->check(CLI::NonNegativeNumber);
+  app.add_option("--threads", chosen.ensemble.threads, "0: all cores")->check(CLI::NonNegativeNumber);
   app.add_option("--colour", chosen.colour,
                  "shade tokens by their sensitivity to rounding: auto (on a terminal), always or never");
   app.add_option("--json", chosen.json, "write every token's probability and entropies, and all settings, as JSON");

@@ -514,6 +514,7 @@ TEST_CASE("generate refuses bad arguments with exit status 2 and what it expecte
   place.check_refused(base + "--top-p 1.5", {"--top-p", "at most 1", "found 1.5"});
   place.check_refused(base + "--top-p nan", {"--top-p", "nan"});
   place.check_refused(base + "--bits 9", {"--bits", "2..8", "9"});
+  place.check_refused(base + "--bits 4,5", {"--bits", "one width", "4,5"});
   place.check_refused(base + "--members 0", {"--members", "found 0"});
   place.check_refused(base + "--members 65", {"--engine shared", "1..64", "65"});
   place.check_refused(base + "--engine fixed --coupling lattice:32", {"--engine fixed", "at most 16", "lattice:32"});
@@ -546,20 +547,22 @@ TEST_CASE("generate names what is wrong with a model, and leaves no report", "[e
   };
   saved([](const tensor& current) { return current.name() != "model.norm.weight"; });
   place.check_refused(arguments, {"model.safetensors", "\"model.norm.weight\"", "not found"});
-  // Infinite through the norm, NaN after it: no distribution.
-  for (tensor& current : tensors) {
-    if (current.name() == "model.norm.weight") {
-      std::vector<float> values = current.to_floats();
-      values[3] = std::numeric_limits<float>::quiet_NaN();
-      current = tensor::from_floats(current.name(), current.shape(), std::move(values));
-    }
-  }
-  saved([](const tensor&) { return true; });
+  const auto norm = std::find_if(tensors.begin(), tensors.end(),
+                                 [](const tensor& current) { return current.name() == "model.norm.weight"; });
+  const auto with_norm = [&](float value) {
+    std::vector<float> values = norm->to_floats();
+    values[3] = value;
+    *norm = tensor::from_floats(norm->name(), norm->shape(), std::move(values));
+    saved([](const tensor&) { return true; });
+  };
+  with_norm(std::numeric_limits<float>::quiet_NaN());
+  place.check_refused(arguments, {"model.safetensors", "\"model.norm.weight\"", "index 3", "finite", "nan"});
+  // Finite itself, not what becomes of it: no distribution.
+  with_norm(std::numeric_limits<float>::max());
   const generated result = place.run(arguments + " --engine float");
   INFO(result.messages);
   CHECK(result.status == 2);
-  for (const std::string& part : {place.model(), std::string("after 1 tokens"), std::string("member 0"),
-                                  std::string("finite"), std::string("nan")}) {
+  for (const char* part : {"model: after 1 tokens: logit of member ", "expected a finite number or -inf"}) {
     CHECK(result.messages.find(part) != std::string::npos);
   }
   nlohmann::json other = support::configuration_of({});
