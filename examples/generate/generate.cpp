@@ -299,7 +299,7 @@ nlohmann::ordered_json to_json(const options& chosen, const any_quantizer& round
   for (std::size_t k = 0; k < chosen.ensemble.members; ++k) {
     identity["pluria.member"].push_back(std::to_string(k));
   }
-  return {{"model", chosen.model},
+  return {{"model", to_utf8(chosen.model)},
           {"vocabulary", vocabulary},
           {"bits", rounded_to.bits()},
           {"members", chosen.ensemble.members},
@@ -389,11 +389,10 @@ int main(int argument_count, char** arguments) {
   options chosen;
   CLI::App app("Continues a prompt with the mean next-token distribution of an ensemble of low-precision members.\n");
   app.footer(
-      "Models of bytes (vocabulary 256) take text and print bytes. Models with a tokenizer take and print token ids,\n"
-      "to which nothing is added; these two lines encode and decode:\n\n"
+      "Models of bytes (vocabulary 256) take text and print bytes. Models with a tokenizer take and print token ids, "
+      "and\nnone are added to them; these two lines encode and decode:\n\n"
       "  python3 -c 'from transformers import AutoTokenizer as T; "
-      "print(*T.from_pretrained(\"DIR\")(\"TEXT\").input_ids, "
-      "sep=\",\")'\n"
+      "print(*T.from_pretrained(\"DIR\")(\"TEXT\").input_ids, sep=\",\")'\n"
       "  python3 -c 'from transformers import AutoTokenizer as T; print(T.from_pretrained(\"DIR\").decode([IDS]))'\n\n"
       "A token that the configuration calls an end token ends the text, and is not printed.\n");
   app.option_defaults()->always_capture_default();
