@@ -15,6 +15,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <nlohmann/json.hpp>
+#include <numbers>
 #include <optional>
 #include <span>
 #include <string>
@@ -81,6 +82,7 @@ struct evaluation {
   std::size_t parameters = 0;
   std::size_t examples = 0;
   std::string example_name = "images";
+  std::string token_name;  ///< where examples are tokens, what one is: "byte"; NLL is then a perplexity and bits, too
   std::string engine = "float";
   std::string activations = "float32";
   std::size_t activation_bytes = 0;  ///< of all members, per thread; 0: members were run one after the other
@@ -88,6 +90,16 @@ struct evaluation {
   std::optional<score_row> full_precision;
   std::vector<evaluation_row> rows;
 };
+
+/// e to the NLL of a token in nats: so many tokens, equally likely, would be as hard to guess.
+inline double perplexity(double nll) {
+  return std::exp(nll);
+}
+
+/// An NLL in nats as bits: what an arithmetic coder takes for a token.
+inline double bits(double nll) {
+  return nll / std::numbers::ln2;
+}
 
 /// The scores of one distribution alone.
 inline score_row figures_of(const example_scores& examples, std::size_t bins = default_calibration_bins) {
@@ -159,6 +171,12 @@ inline nlohmann::ordered_json to_json(const evaluation& result) {
   using json = nlohmann::ordered_json;
   std::string name;
   const auto number = [&](double value, const char* field) { return detail::finite_or_null(value, name, field); };
+  const auto add_token_scores = [&](json& entry, double nll) {
+    if (!result.token_name.empty()) {
+      entry["perplexity"] = number(perplexity(nll), "perplexity");
+      entry["bits_per_token"] = number(bits(nll), "bits_per_token");
+    }
+  };
   json rows = json::array();
   for (const evaluation_row& row : result.rows) {
     const score_row& s = row.scores;
@@ -217,6 +235,7 @@ inline nlohmann::ordered_json to_json(const evaluation& result) {
       entry["calibrated_nll_difference_se"] =
           number(s.calibrated_nll_difference->standard_error, "calibrated_nll_difference_se");
     }
+    add_token_scores(entry, s.nll);
     rows.push_back(std::move(entry));
   }
   json report{{"model", result.model.empty() ? json(nullptr) : json(result.model)},
@@ -234,6 +253,7 @@ inline nlohmann::ordered_json to_json(const evaluation& result) {
         {"nll", number(full.nll, "nll")},          {"err", number(full.err, "err")},
         {"ece", number(full.ece, "ece")},          {"brier", number(full.brier, "brier")},
         {"ece_se", number(full.ece_se, "ece_se")}, {"confidence_gap", number(full.confidence_gap, "confidence_gap")}};
+    add_token_scores(report["full_precision"], full.nll);
     if (full.calibrated) {
       report["full_precision_calibrated"] = {{"temperature", number(full.calibrated->temperature, "temperature")},
                                              {"nll", number(full.calibrated->nll, "nll")},
@@ -245,13 +265,17 @@ inline nlohmann::ordered_json to_json(const evaluation& result) {
 }
 
 /// The measured columns of the JSON's rows as comma-separated values, one line each under a line of names; full
-/// precision, where there is one, is the first row, with method "full_precision" and no members.
+/// precision, where there is one, is the first row, with method "full_precision" and no members. Scores of tokens come
+/// last, where there are any.
 inline std::string to_csv(const nlohmann::ordered_json& report) {
   std::string text =
       "method,bits,members,nll,err,ece,brier,ece_se,confidence_gap,ambiguity,mean_member_nll,"
       "mean_member_err,nll_difference,nll_difference_se,rtn_nll_difference,rtn_nll_difference_se,temperature,"
       "calibrated_nll,calibrated_ece,"
-      "bits_per_weight,total_bytes,seed,system,granularity,coupling,complete_block\n";
+      "bits_per_weight,total_bytes,seed,system,granularity,coupling,complete_block";
+  const nlohmann::ordered_json& any_row =
+      report["full_precision"].is_null() ? report["rows"][0] : report["full_precision"];
+  text += any_row.contains("perplexity") ? ",perplexity,bits_per_token\n" : "\n";
   const auto line = [&](const nlohmann::ordered_json& row) {
     const std::size_t names_end = text.find('\n');
     const std::string names = text.substr(0, names_end);
@@ -300,20 +324,25 @@ inline std::string to_table(const evaluation& result) {
     return pair ? fmt::format("{:+.4f} +-{:.4f}", plain(pair->mean), plain(pair->standard_error)) : std::string();
   };
   const bool has_reference = result.full_precision.has_value();
-  std::string table = fmt::format("{:<14} {:>3}  {:<6} {}{}{:>6}  {:<14} {:>6} {:<6} {:<6} {}\n", "", "S", "NLL",
-                                  difference(has_reference, "- full precision"), difference(has_rtn, "- RTN"), "ERR %",
-                                  "ECE", "gap", "Brier", "ambig.", "a member's");
+  const auto of_token = [&](const auto& first, const auto& second) {
+    return result.token_name.empty() ? std::string() : fmt::format("{:>7} {:>6} ", first, second);
+  };
+  std::string table = fmt::format("{:<14} {:>3}  {:<6} {}{}{}{:>6}  {:<14} {:>6} {:<6} {:<6} {}\n", "", "S", "NLL",
+                                  of_token("perpl.", "bits"), difference(has_reference, "- full precision"),
+                                  difference(has_rtn, "- RTN"), "ERR %", "ECE", "gap", "Brier", "ambig.", "a member's");
   std::string more =
       fmt::format("{:<14} {:>3}  ", "", "S") +
       (has_storage ? fmt::format("{:>8} {:>8}  ", "bits/w", "MiB") : std::string()) +
       fmt::format("{:>5}  {:<6} {}{}\n", "T", "NLL", difference(has_reference, "- full precision"), "ECE");
   const auto line = [&](const std::string& name, const std::string& members, const score_row& s, bool has_members,
                         const std::optional<ensemble_budget>& budget) {
-    table += fmt::format("{:<14} {:>3}  {:<6.4f} {}{}{:6.2f}  {:.4f}+-{:.4f} {:+.3f} {:.4f} {:<6} {}\n", name, members,
-                         s.nll, difference(has_reference, signed_pair(s.nll_difference)),
-                         difference(has_rtn, signed_pair(s.rtn_nll_difference)), 100 * s.err, s.ece, s.ece_se,
-                         s.confidence_gap, s.brier, has_members ? fmt::format("{:.4f}", s.ambiguity) : "",
-                         has_members ? fmt::format("{:.4f} {:.2f} %", s.mean_member_nll, 100 * s.mean_member_err) : "");
+    table +=
+        fmt::format("{:<14} {:>3}  {:<6.4f} {}{}{}{:6.2f}  {:.4f}+-{:.4f} {:+.3f} {:.4f} {:<6} {}\n", name, members,
+                    s.nll, of_token(fmt::format("{:.3f}", perplexity(s.nll)), fmt::format("{:.4f}", bits(s.nll))),
+                    difference(has_reference, signed_pair(s.nll_difference)),
+                    difference(has_rtn, signed_pair(s.rtn_nll_difference)), 100 * s.err, s.ece, s.ece_se,
+                    s.confidence_gap, s.brier, has_members ? fmt::format("{:.4f}", s.ambiguity) : "",
+                    has_members ? fmt::format("{:.4f} {:.2f} %", s.mean_member_nll, 100 * s.mean_member_err) : "");
     more += fmt::format("{:<14} {:>3}  ", name, members);
     if (has_storage) {
       more += budget ? fmt::format("{:8.2f} {:8.2f}  ", budget->bits_per_weight,

@@ -16,12 +16,14 @@
 #include <string>
 #include <vector>
 
+#include "../common/ensemble_options.hpp"
 #include "../common/evaluation.hpp"
 #include "../common/main.hpp"
 #include "../common/memory.hpp"
 #include "../common/options.hpp"
-#include "../common/plots.hpp"
 #include "../common/progress.hpp"
+#include "../common/report_files.hpp"
+#include "../common/weights.hpp"
 
 namespace {
 
@@ -38,23 +40,13 @@ struct options {
   std::string calibration_labels;
   std::size_t calibration_first = 0;
   std::size_t calibration_limit = 0;
-  std::string bits = "6,5,4";
-  bool bfloat16 = false;
-  std::size_t members = 8;
-  std::string granularity = "channel";
-  std::string coupling = "independent";
-  std::string engine = "float";
-  std::string activations = "float32";
-  std::uint64_t seed = 0;
+  ensemble_options ensemble;
   std::size_t repeats = 1;
-  int threads = 0;
   std::size_t heads = 0;
   std::string mean;
   std::string std;
-  std::string csv;
-  std::string json;
+  report_options report;
   std::string logits;
-  std::string plots;
 };
 
 // Images with their labels.
@@ -105,7 +97,10 @@ labelled_images load_images(const std::string& image_file, const std::string& la
 class evaluator {
  public:
   evaluator(const options& chosen, labelled_images test, std::optional<labelled_images> calibration, progress& shown)
-      : test_(std::move(test)), calibration_(std::move(calibration)), threads_(chosen.threads), shown_(&shown) {
+      : test_(std::move(test)),
+        calibration_(std::move(calibration)),
+        threads_(chosen.ensemble.threads),
+        shown_(&shown) {
     network_.heads = chosen.heads == 0 ? std::nullopt : std::optional(chosen.heads);
     network_.mean = chosen.mean.empty() ? std::vector<float>{} : parse_floats(chosen.mean, "--mean");
     network_.std = chosen.std.empty() ? std::vector<float>{} : parse_floats(chosen.std, "--std");
@@ -243,22 +238,6 @@ void save_logits(const std::string& folder, const std::string& name, std::size_t
   save_npy(directory / fmt::format("logits-{:03}.npy", member), {examples, logits.size() / examples}, logits);
 }
 
-std::size_t bytes_of(const checkpoint& weights) {
-  std::size_t bytes = 0;
-  for (const tensor& current : weights.tensors()) {
-    bytes += current.bytes().size();
-  }
-  return bytes;
-}
-
-void check_finite_weights(const checkpoint& weights) {
-  for (const tensor& current : weights.tensors()) {
-    if (is_weight_type(current.type())) {
-      check_finite(current, current.to_floats(), 0);
-    }
-  }
-}
-
 // The spread of the last S of every system over independent ensembles.
 std::string spread_over_repeats(const evaluation& result, std::size_t members) {
   std::map<std::string, std::vector<double>> losses;
@@ -282,9 +261,6 @@ std::string spread_over_repeats(const evaluation& result, std::size_t members) {
 
 void run(const options& chosen) {
   const auto started = std::chrono::steady_clock::now();
-  if (chosen.members == 0 || chosen.members > 65535) {
-    throw bad_input(mismatch_message("--members", "1..65535", std::to_string(chosen.members)));
-  }
   if (chosen.repeats == 0) {
     throw bad_input(mismatch_message("--repeats", "at least 1", "0"));
   }
@@ -294,30 +270,10 @@ void run(const options& chosen) {
   if (chosen.calibration_images.empty() && (chosen.calibration_first != 0 || chosen.calibration_limit != 0)) {
     throw bad_input("--calibration-first and --calibration-limit: expected with --calibration-images only");
   }
-  const std::vector<int> widths = parse_bits(chosen.bits);
-  const coupling coupled = parse_coupling(chosen.coupling);
-  const engine_choice engine = parse_engine(chosen.engine, chosen.activations);
-  if (engine.form == storage_form::shared_floor && chosen.members > shared_floor_limit) {
-    throw bad_input(mismatch_message("--members with --engine shared", "1..64", std::to_string(chosen.members)));
-  }
-  if (engine.form == storage_form::fixed_point && coupled.block() > 16) {
-    throw bad_input(mismatch_message("--coupling with --engine fixed, which keeps 4 fractional bits",
-                                     "independent or lattice:L, L at most 16", "\"" + chosen.coupling + "\""));
-  }
-  std::vector<any_quantizer> quantizers;
-  for (const int bits : widths) {
-    quantizers.push_back(parse_symmetric_int(bits, chosen.granularity));
-  }
-
-  // Whatever cannot be written is found before the work, not after it.
-  const auto output = [](const std::string& file) {
-    return file.empty() ? std::nullopt : std::optional<replaced_file>(std::in_place, file);
-  };
-  std::optional<replaced_file> csv = output(chosen.csv);
-  std::optional<replaced_file> json = output(chosen.json);
-  if (!chosen.plots.empty()) {
-    std::filesystem::create_directories(chosen.plots);
-  }
+  const ensemble_options& wanted = chosen.ensemble;
+  const ensemble_plan plan = plan_of(wanted);
+  const engine_choice& engine = plan.engine;
+  report_files files(chosen.report);
   if (!chosen.logits.empty()) {
     std::filesystem::create_directories(chosen.logits);
     if (!std::filesystem::is_empty(chosen.logits)) {
@@ -336,20 +292,18 @@ void run(const options& chosen) {
   }
 
   const std::size_t images = test.labels.size() + (calibration ? calibration->labels.size() : 0);
-  const std::size_t single_models = 1 + (chosen.bfloat16 ? 1 : 0) + widths.size();
-  progress shown((single_models + widths.size() * chosen.repeats * chosen.members) * images, "images");
+  const std::size_t single_models = 1 + (wanted.bfloat16 ? 1 : 0) + plan.quantizers.size();
+  progress shown((single_models + plan.quantizers.size() * chosen.repeats * wanted.members) * images, "images");
   Eigen::setNbThreads(1);  // the batches are spread over the threads
   evaluator over(chosen, std::move(test), std::move(calibration), shown);
   over.check(weights);
 
   evaluation result;
   result.model = std::filesystem::path(chosen.model).filename().string();
-  for (const tensor& current : weights.tensors()) {
-    result.parameters += current.size();
-  }
+  result.parameters = parameters_of(weights);
   result.examples = over.test().labels.size();
-  result.engine = chosen.engine;
-  result.activations = chosen.activations;
+  result.engine = wanted.engine;
+  result.activations = wanted.activations;
   std::vector<float> logits;
   std::vector<float>* keep = chosen.logits.empty() ? nullptr : &logits;
 
@@ -368,23 +322,23 @@ void run(const options& chosen) {
   result.full_precision = scored(full, true);
   std::vector<reliability_curve> reliability{{"full precision", reliability_bins(full.test.judged_confidences())}};
 
-  if (chosen.bfloat16) {
+  if (wanted.bfloat16) {
     shown.describe("bfloat16");
     evaluator::both narrow = over.empty_scores();
     const checkpoint rounded = converted(weights, dtype::bf16);
     over.add(rounded, narrow, keep);
-    result.rows.push_back({"bfloat16", 16, "rtn", "", "", "bfloat16", chosen.seed, true, 1,
+    result.rows.push_back({"bfloat16", 16, "rtn", "", "", "bfloat16", wanted.seed, true, 1,
                            ensemble_budget{1, 16.0, bytes_of(rounded)}, scored(narrow, false)});
     if (keep != nullptr) {
       save_logits(chosen.logits, "bfloat16-rtn", 0, result.examples, logits);
     }
   }
-  for (const any_quantizer& current : quantizers) {
+  for (const any_quantizer& current : plan.quantizers) {
     const auto add_row = [&](const char* method, storage_form form, const evaluator::both& ensemble,
                              const rounded_members& members, std::size_t count, std::uint64_t seed, bool complete) {
-      result.rows.push_back({current.system(), current.bits(), method, chosen.granularity,
-                             method == std::string("rtn") ? "" : coupled.name(), name_of(form), seed, complete, count,
-                             storage_budget(members.packed_storage(), form, count), scored(ensemble, false)});
+      result.rows.push_back({current.system(), current.bits(), method, wanted.granularity,
+                             method == std::string("rtn") ? "" : plan.coupling.name(), name_of(form), seed, complete,
+                             count, storage_budget(members.packed_storage(), form, count), scored(ensemble, false)});
     };
     // Runs `count` members over the images and calls added(k) after each: one checkpoint after the other, or all of
     // them as they are stored.
@@ -406,27 +360,27 @@ void run(const options& chosen) {
           std::max(result.activation_bytes, activation_bytes(count, tokens, network.activation_width()));
       result.resident_bytes = std::max(result.resident_bytes, resident_bytes().value_or(0));
     };
-    const rounded_members rtn(weights, current, nearest{}, chosen.threads);
+    const rounded_members rtn(weights, current, nearest{}, wanted.threads);
     evaluator::both to_nearest = over.empty_scores();
     run_members(rtn, storage_form::packed, 1, to_nearest, keep,
-                [&](std::size_t) { add_row("rtn", storage_form::packed, to_nearest, rtn, 1, chosen.seed, true); });
+                [&](std::size_t) { add_row("rtn", storage_form::packed, to_nearest, rtn, 1, wanted.seed, true); });
     if (keep != nullptr) {
       save_logits(chosen.logits, current.system() + "-rtn", 0, result.examples, logits);
     }
     for (std::size_t repeat = 0; repeat < chosen.repeats; ++repeat) {
-      const std::uint64_t seed = chosen.seed + repeat;
-      const rounded_members bsr(weights, current, bernoulli{.seed = seed, .coupling = coupled}, chosen.threads);
+      const std::uint64_t seed = wanted.seed + repeat;
+      const rounded_members bsr(weights, current, bernoulli{.seed = seed, .coupling = plan.coupling}, wanted.threads);
       evaluator::both ensemble = over.empty_scores();
       std::vector<float>* kept = repeat == 0 ? keep : nullptr;
-      run_members(bsr, engine.form, chosen.members, ensemble, kept, [&](std::size_t k) {
-        add_row("bsr", engine.form, ensemble, bsr, k + 1, seed, (k + 1) % coupled.block() == 0);
+      run_members(bsr, engine.form, wanted.members, ensemble, kept, [&](std::size_t k) {
+        add_row("bsr", engine.form, ensemble, bsr, k + 1, seed, plan.is_complete(k + 1));
         result.rows.back().scores.rtn_nll_difference = ensemble.test.nll_difference(to_nearest.test);
         if (kept != nullptr) {
           save_logits(chosen.logits, current.system() + "-bsr", k, result.examples, logits);
         }
       });
       if (repeat == 0) {
-        reliability.emplace_back(fmt::format("{} LPE-BSR, S = {}", current.system(), chosen.members),
+        reliability.emplace_back(fmt::format("{} LPE-BSR, S = {}", current.system(), wanted.members),
                                  reliability_bins(ensemble.test.judged_confidences()));
       }
     }
@@ -439,17 +393,14 @@ void run(const options& chosen) {
                  ? std::string()
                  : fmt::format(", temperatures fitted on {} others", over.images_per_member() - result.examples),
              to_table(result));
-  if (!coupled.is_independent()) {
-    fmt::print("coupling {}; * an incomplete block of the lattice, which can be worse than independent members\n",
-               coupled.name());
-  }
+  fmt::print("{}", coupling_note(plan));
   if (engine.is_stored) {
     fmt::print("engine {}, activations {}: {:.2f} MiB of activations per thread, {:.1f} MiB resident in all\n",
-               chosen.engine, chosen.activations, static_cast<double>(result.activation_bytes) / 1048576.0,
+               wanted.engine, wanted.activations, static_cast<double>(result.activation_bytes) / 1048576.0,
                static_cast<double>(result.resident_bytes) / 1048576.0);
   }
   if (chosen.repeats > 1) {
-    fmt::print("{}", spread_over_repeats(result, chosen.members));
+    fmt::print("{}", spread_over_repeats(result, wanted.members));
   }
   if (!std::isfinite(result.full_precision->nll)) {
     fmt::print(stderr, "the checkpoint gives label {} probability zero\n",
@@ -457,21 +408,7 @@ void run(const options& chosen) {
   }
   fmt::print("{:.1f} s\n", seconds);
   const nlohmann::ordered_json report = to_json(result);
-  if (csv) {
-    csv->write(to_csv(report));
-    csv->commit();
-  }
-  if (json) {
-    json->write(report.dump(1) + "\n");
-    json->commit();
-  }
-  if (!chosen.plots.empty()) {
-    if (draw_plots(chosen.plots, result, reliability)) {
-      fmt::print("plots: {0}/curves.png, {0}/reliability.png (and .svg)\n", chosen.plots);
-    } else {
-      fmt::print("gnuplot is not installed (gnuplot-nox) or failed; its script is {}/plots.gnuplot\n", chosen.plots);
-    }
-  }
+  files.write(report, report, result, reliability);
 }
 
 }  // namespace
@@ -489,23 +426,12 @@ int main(int argument_count, char** arguments) {
   app.add_option("--calibration-labels", chosen.calibration_labels, "their labels");
   app.add_option("--calibration-first", chosen.calibration_first, "the first of them to use");
   app.add_option("--calibration-limit", chosen.calibration_limit, "how many of them; 0: all that follow");
-  app.add_option("--bits", chosen.bits, "widths of symmetric INT-b, 2..8, comma-separated");
-  app.add_flag("--bfloat16", chosen.bfloat16, "also the checkpoint rounded to bfloat16");
-  app.add_option("--members", chosen.members, "S, the number of members");
-  app.add_option("--granularity", chosen.granularity, "what shares a scale: channel, tensor or group:G");
-  app.add_option("--coupling", chosen.coupling, "of the members: independent or lattice:L");
-  app.add_option("--engine", chosen.engine,
-                 "float: each member a float32 checkpoint; packed, shared, fixed: all at once, as they are stored");
-  app.add_option("--activations", chosen.activations, "float32, or int8 with one scale a token (not with float)");
-  app.add_option("--seed", chosen.seed, "decides every random bit; repeat r uses seed + r");
-  app.add_option("--repeats", chosen.repeats, "independent ensembles of each width");
-  app.add_option("--threads", chosen.threads, "0: all cores")->check(CLI::NonNegativeNumber);
+  add_options(app, chosen.ensemble);
+  app.add_option("--repeats", chosen.repeats, "independent ensembles of each width; number r uses the seed + r");
   app.add_option("--heads", chosen.heads, "attention heads; 0: from the metadata, else width / 64");
   app.add_option("--mean", chosen.mean, "of pixels in 0..1, comma-separated per channel; else from the metadata");
   app.add_option("--std", chosen.std, "of pixels, likewise");
-  app.add_option("--csv", chosen.csv, "write all rows as comma-separated values");
-  app.add_option("--json", chosen.json, "write everything as JSON");
+  add_options(app, chosen.report);
   app.add_option("--logits", chosen.logits, "write every member's logits to this folder, .npy");
-  app.add_option("--plots", chosen.plots, "write curves and reliability diagrams to this folder");
   return run_main(app, argument_count, arguments, "evaluate_vit", [&] { run(chosen); });
 }

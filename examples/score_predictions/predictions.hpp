@@ -21,6 +21,8 @@
 #include <utility>
 #include <vector>
 
+#include "../common/integer_arrays.hpp"
+
 namespace pluria::examples {
 
 /// What the numbers of a file are.
@@ -186,56 +188,6 @@ inline void check_same_table(const prediction_file& file, const prediction_file&
   if (file.saved() != nullptr && first.saved() != nullptr && !file.saved()->same_tokens(*first.saved())) {
     throw bad_input(mismatch_message(file.file(), "the tokens of " + first.file(), "others"));
   }
-}
-
-/// The integers of an .npy file of shape [count], whatever their width. Throws bad_input, naming the file, for another
-/// shape, for other dtypes, and for numbers beyond int64.
-inline std::vector<std::int64_t> load_integers(const std::string& path, std::size_t count, const std::string& what) {
-  const tensor array = load_npy(path);
-  if (array.shape() != tensor_shape{count}) {
-    throw bad_input(mismatch_message(path, what + " of shape [" + std::to_string(count) + "], one per example",
-                                     to_string(array.shape())));
-  }
-  std::vector<std::int64_t> result(count);
-  const auto convert = [&]<class Integer>(Integer value) {
-    for (std::size_t i = 0; i < count; ++i) {
-      std::memcpy(&value, array.bytes().data() + i * sizeof(value), sizeof(value));
-      if (!std::in_range<std::int64_t>(value)) {
-        throw bad_input(
-            mismatch_message(path + ": index " + std::to_string(i), "a number below 2^63", std::to_string(value)));
-      }
-      result[i] = static_cast<std::int64_t>(value);
-    }
-  };
-  switch (array.type()) {
-    case dtype::i8:
-      convert(std::int8_t{});
-      break;
-    case dtype::i16:
-      convert(std::int16_t{});
-      break;
-    case dtype::i32:
-      convert(std::int32_t{});
-      break;
-    case dtype::i64:
-      convert(std::int64_t{});
-      break;
-    case dtype::u8:
-      convert(std::uint8_t{});
-      break;
-    case dtype::u16:
-      convert(std::uint16_t{});
-      break;
-    case dtype::u32:
-      convert(std::uint32_t{});
-      break;
-    case dtype::u64:
-      convert(std::uint64_t{});
-      break;
-    default:
-      throw bad_input(mismatch_message(path, "integers", std::string(name_of(array.type()))));
-  }
-  return result;
 }
 
 /// The examples that are scored: their rows in the files, and their labels.

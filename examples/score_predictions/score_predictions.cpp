@@ -2,10 +2,8 @@
 // Predictions of members that were run elsewhere become an ensemble's predictive distribution and its scores, in one
 // pass over files of any size. See --help.
 
-#include <pluria/calibrate/temperature.hpp>
 #include <pluria/core/parallel.hpp>
 #include <pluria/ensemble/streaming_scores.hpp>
-#include <pluria/io/replaced_file.hpp>
 
 #include <fmt/format.h>
 
@@ -26,8 +24,9 @@
 #include "../common/evaluation.hpp"
 #include "../common/main.hpp"
 #include "../common/memory.hpp"
-#include "../common/plots.hpp"
 #include "../common/progress.hpp"
+#include "../common/report_files.hpp"
+#include "../common/streamed_scores.hpp"
 #include "files.hpp"
 #include "predictions.hpp"
 
@@ -49,9 +48,7 @@ struct options {
   std::optional<std::int64_t> ignore_index;
   std::size_t bins = default_calibration_bins;
   std::optional<double> epsilon;
-  std::string json;
-  std::string csv;
-  std::string plots;
+  report_options report;
   int threads = 0;
 };
 
@@ -111,29 +108,11 @@ std::vector<std::int32_t> groups_of(const prediction_set& set, const options& ch
   return groups;
 }
 
-// Room for one row of a file, reused from row to row.
-class row_reader {
+// Rows of files in blocks, all files of a block together.
+class file_rows {
  public:
-  explicit row_reader(std::size_t classes) : log_probabilities_(classes) {}
-
-  std::span<const double> read(const prediction_file& file, std::size_t row) {
-    log_sum_ = file.read(row, floats_, log_probabilities_);
-    return log_probabilities_;
-  }
-
-  // Of the row that was read last, before it was normalized.
-  double log_sum() const { return log_sum_; }
-
- private:
-  std::vector<float> floats_;
-  std::vector<double> log_probabilities_;
-  double log_sum_ = 0.0;
-};
-
-// One pass over files in blocks of rows, all files of a block together.
-class block_pass {
- public:
-  block_pass(std::span<const prediction_file> files, const labelled_rows& scored) : files_(files), scored_(&scored) {
+  file_rows(std::span<const prediction_file> files, const labelled_rows& scored, int threads)
+      : files_(files), scored_(&scored), threads_(threads), log_sums_(scored.rows.size()) {
     // A megabyte of every file is at once in memory, and a row at least. The division must not depend on the number of
     // threads: sums over blocks are merged in their order.
     constexpr std::size_t bytes = 1U << 20;
@@ -141,171 +120,53 @@ class block_pass {
     block_rows_ = std::clamp<std::size_t>(bytes / std::max<std::size_t>(files[0].row_bytes(), 1), 1, most_rows);
   }
 
+  std::size_t members() const { return files_.size(); }
+  std::span<const std::int32_t> labels() const { return scored_->labels; }
   std::size_t blocks() const { return (scored_->rows.size() + block_rows_ - 1) / block_rows_; }
+  std::size_t classes(std::size_t) const { return files_[0].classes(); }
 
-  // Calls work(block, first, last) for scored examples first..last - 1 of every block.
   template <class Work>
-  void run(const std::string& what, int threads, const Work& work) const {
-    progress shown(scored_->rows.size() * files_.size(), "rows");
+  void run(const std::string& what, std::size_t count, const Work& work) {
+    progress shown(scored_->rows.size() * count, "rows");
     shown.describe(what);
-    parallel_for(blocks(), threads, [&](std::size_t block) {
+    parallel_for(blocks(), threads_, [&](std::size_t block) {
       const std::size_t first = block * block_rows_;
       const std::size_t last = std::min(first + block_rows_, scored_->rows.size());
-      work(block, first, last);
-      for (const prediction_file& file : files_) {
+      std::vector<float> floats;
+      std::vector<double> log_probabilities(classes(block));
+      work(block, first, last, [&](std::size_t i, std::size_t k) -> std::span<const double> {
+        const double log_sum = files_[k].read(scored_->rows[i], floats, log_probabilities);
+        if (k == 0) {
+          log_sums_[i] = log_sum;
+        }
+        return log_probabilities;
+      });
+      for (const prediction_file& file : files_.first(count)) {
         file.release(scored_->rows[first], scored_->rows[last - 1]);
       }
-      shown.advance((last - first) * files_.size());
+      shown.advance((last - first) * count);
     });
   }
+
+  bad_input zero_probability(std::size_t example, std::size_t count) const {
+    return bad_input(
+        mismatch_message(fmt::format("{}: probability of the label of example {}, in the mean of the first {} files",
+                                     files_[count - 1].file(), scored_->rows[example], count),
+                         "more than 0, for a temperature to be fitted (--epsilon leaves it out)", "0"));
+  }
+
+  // What the exponentials of the first file's rows summed to before they were normalized, in the mean of the logarithm.
+  double mean_log_sum() const { return mean(log_sums_); }
 
  private:
   std::span<const prediction_file> files_;
   const labelled_rows* scored_;
+  int threads_;
   std::size_t block_rows_ = 1;
+  std::vector<double> log_sums_;
 };
 
-// One temperature for each of the ensembles of the first 1, 2, ..., S files. Every pass over the files takes a step of
-// all searches that have not ended: 4 to 6 passes, since Newton's steps square the error.
-std::vector<double> fit_temperatures(std::span<const prediction_file> files, const prediction_set& set,
-                                     const options& chosen, const std::string& what) {
-  constexpr double tolerance = 1e-6;  // relative; the temperature itself is known to some 1e-2
-  std::vector<temperature_search> searches(files.size(), temperature_search(tolerance));
-  const std::size_t classes = set.first().classes();
-  for (int number = 1;; ++number) {
-    std::size_t used = 0;
-    std::vector<std::size_t> places;  // of each search's results among all
-    std::size_t results = 0;
-    for (std::size_t k = 0; k < files.size(); ++k) {
-      places.push_back(results);
-      results += searches[k].betas().size();
-      used = searches[k].done() ? used : k + 1;
-    }
-    if (used == 0) {
-      break;
-    }
-    const block_pass pass(files.first(used), set.scored);
-    std::vector<std::vector<slope_and_curvature>> of_blocks(pass.blocks());
-    pass.run(fmt::format("temperature of {}, pass {}", what, number), chosen.threads,
-             [&](std::size_t block, std::size_t first, std::size_t last) {
-               row_reader reader(classes);
-               running_mean ensemble(classes);
-               std::vector<slope_and_curvature> sums(results);
-               for (std::size_t i = first; i < last; ++i) {
-                 const std::size_t row = set.scored.rows[i];
-                 const auto label = static_cast<std::size_t>(set.scored.labels[i]);
-                 ensemble.clear();
-                 for (std::size_t k = 0; k < used; ++k) {
-                   const std::span<const double> mean = ensemble.add(reader.read(files[k], row));
-                   if (searches[k].done()) {
-                     continue;
-                   }
-                   if (std::isinf(mean[label])) {
-                     // The floor is its likelihood for every temperature.
-                     if (chosen.epsilon) {
-                       continue;
-                     }
-                     try {
-                       check_label_probability(mean, label, row);
-                     } catch (const bad_input& error) {
-                       throw bad_input(fmt::format("{}: {} (the mean of the first {} files; --epsilon leaves it out)",
-                                                   files[k].file(), error.what(), k + 1));
-                     }
-                   }
-                   for (std::size_t j = 0; j < searches[k].betas().size(); ++j) {
-                     sums[places[k] + j] += nll_derivatives(mean, label, searches[k].betas()[j]);
-                   }
-                 }
-               }
-               of_blocks[block] = std::move(sums);
-             });
-    std::vector<slope_and_curvature> sums(results);
-    for (const std::vector<slope_and_curvature>& part : of_blocks) {
-      for (std::size_t j = 0; j < results; ++j) {
-        sums[j] += part[j];
-      }
-    }
-    for (std::size_t k = 0; k < files.size(); ++k) {
-      if (!searches[k].done()) {
-        searches[k].add(std::span(sums).subspan(places[k], searches[k].betas().size()));
-      }
-    }
-  }
-  std::vector<double> temperatures;
-  for (const temperature_search& search : searches) {
-    temperatures.push_back(search.temperature());
-  }
-  return temperatures;
-}
-
-// What is left of predictions after the pass over them.
-struct scored_ensemble {
-  streaming_scores scores;
-  std::vector<double> temperatures;      // of the first 1, 2, ..., S members, or none
-  std::vector<example_scores> tempered;  // likewise
-  double mean_log_sum = 0.0;             // of the first member's rows, before they were normalized
-};
-
-scored_ensemble score_files(std::span<const prediction_file> files, const prediction_set& set,
-                            std::vector<double> temperatures, const options& chosen, const std::string& what) {
-  const double floor = chosen.epsilon ? std::log(*chosen.epsilon) : streaming_scores::no_floor;
-  const std::size_t examples = set.scored.rows.size();
-  const std::size_t classes = set.first().classes();
-  scored_ensemble result{streaming_scores(set.scored.labels, files.size(), floor), std::move(temperatures), {}, 0.0};
-  result.tempered.assign(result.temperatures.size(), example_scores(examples));
-  const block_pass pass(files, set.scored);
-  std::vector<double> log_sums(examples);
-  pass.run(what, chosen.threads, [&](std::size_t, std::size_t first, std::size_t last) {
-    row_reader reader(classes);
-    running_mean ensemble(classes);
-    std::vector<double> scaled(classes);
-    for (std::size_t i = first; i < last; ++i) {
-      const auto label = static_cast<std::size_t>(set.scored.labels[i]);
-      result.scores.add(
-          i, ensemble,
-          [&](std::size_t k) {
-            const std::span<const double> row = reader.read(files[k], set.scored.rows[i]);
-            if (k == 0) {
-              log_sums[i] = reader.log_sum();
-            }
-            return row;
-          },
-          [&](std::size_t count, std::span<const double> mean) {
-            if (!result.temperatures.empty()) {
-              apply_temperature(mean, result.temperatures[count - 1], scaled);
-              result.tempered[count - 1].set(i, scaled, label, std::max(scaled[label], floor));
-            }
-          });
-    }
-  });
-  result.mean_log_sum = mean(log_sums);
-  return result;
-}
-
-mean_and_error difference(std::span<const double> a, std::span<const double> b, std::span<const std::int32_t> groups) {
-  return groups.empty() ? paired_difference(a, b) : paired_difference(a, b, groups);
-}
-
-// The figures of the ensemble of the first `count` members.
-score_row row_of(const scored_ensemble& ensemble, std::size_t count, const scored_ensemble* reference,
-                 std::span<const std::int32_t> groups, std::size_t bins) {
-  const example_scores& examples = ensemble.scores.ensemble(count);
-  score_row row = figures_of(examples, bins);
-  row.ambiguity = ensemble.scores.ambiguity(count);
-  row.mean_member_nll = ensemble.scores.mean_member_nll(count);
-  row.mean_member_err = ensemble.scores.mean_member_err(count);
-  if (reference != nullptr) {
-    row.nll_difference = difference(examples.nll, reference->scores.ensemble(1).nll, groups);
-  }
-  if (!ensemble.tempered.empty()) {
-    const example_scores& tempered = ensemble.tempered[count - 1];
-    row.calibrated = calibrated_figures_of(ensemble.temperatures[count - 1], tempered, bins);
-    if (reference != nullptr && !reference->tempered.empty()) {
-      row.calibrated_nll_difference = difference(tempered.nll, reference->tempered[0].nll, groups);
-    }
-  }
-  return row;
-}
+static_assert(prediction_source<file_rows>);
 
 // Says which example made an NLL infinite.
 void report_zeros(const prediction_set& set, const scored_ensemble& ensemble, const scored_ensemble* reference) {
@@ -397,16 +258,7 @@ void run(const options& chosen) {
   const auto started = std::chrono::steady_clock::now();
   check_options(chosen);
 
-  // Whatever cannot be written is found before the work, not after it.
-  const auto output = [](const std::string& file) {
-    return file.empty() ? std::nullopt : std::optional<replaced_file>(std::in_place, file);
-  };
-  std::optional<replaced_file> csv = output(chosen.csv);
-  std::optional<replaced_file> json = output(chosen.json);
-  if (!chosen.plots.empty()) {
-    std::filesystem::create_directories(chosen.plots);
-  }
-
+  report_files files(chosen.report);
   const bool is_kld = !chosen.kld.empty();
   const prediction_set test = open_set(is_kld ? chosen.kld : chosen.members, is_kld ? "--kld" : "--members",
                                        chosen.reference, chosen.labels, chosen);
@@ -430,39 +282,44 @@ void run(const options& chosen) {
                test.first().file(), test.scored.rows.front());
   }
 
+  const double floor = chosen.epsilon ? std::log(*chosen.epsilon) : streaming_scores::no_floor;
+  const auto temperatures_of = [&](const std::vector<prediction_file>& of, const std::string& what) {
+    file_rows rows(of, calibration->scored, chosen.threads);
+    return fit_temperatures(rows, floor, what);
+  };
   std::vector<double> temperatures;
   std::vector<double> reference_temperatures;
   if (calibration) {
-    temperatures = fit_temperatures(calibration->members, *calibration, chosen, "the members");
+    temperatures = temperatures_of(calibration->members, "the members");
     if (!calibration->reference.empty()) {
-      reference_temperatures = fit_temperatures(calibration->reference, *calibration, chosen, "the reference");
+      reference_temperatures = temperatures_of(calibration->reference, "the reference");
     }
   }
   std::optional<scored_ensemble> reference;
   if (!test.reference.empty()) {
-    reference = score_files(test.reference, test, std::move(reference_temperatures), chosen, "reference");
+    file_rows rows(test.reference, test.scored, chosen.threads);
+    reference = score_source(rows, std::move(reference_temperatures), floor, "reference");
   }
   const scored_ensemble* const full = reference ? &*reference : nullptr;
-  const scored_ensemble ensemble = score_files(test.members, test, std::move(temperatures), chosen, "members");
+  file_rows member_rows(test.members, test.scored, chosen.threads);
+  const scored_ensemble ensemble = score_source(member_rows, std::move(temperatures), floor, "members");
 
   evaluation result;
   result.examples = test.scored.rows.size();
   result.example_name = is_kld ? "tokens" : "examples";
   std::vector<reliability_curve> reliability;
   if (full != nullptr) {
-    result.full_precision = row_of(*full, 1, nullptr, {}, chosen.bins);
+    result.full_precision = rows_of(*full, {}, chosen.threads, chosen.bins).front();
     reliability.emplace_back("full precision", reliability_bins(full->scores.ensemble(1).judgements, chosen.bins));
   }
   const std::size_t members = test.members.size();
-  result.rows.resize(members);
-  // Most of the time goes into the bootstrap of the ECE.
-  parallel_for(members, chosen.threads, [&](std::size_t k) {
-    evaluation_row& row = result.rows[k];
+  for (score_row& scored : rows_of(ensemble, {full, nullptr, groups}, chosen.threads, chosen.bins)) {
+    evaluation_row& row = result.rows.emplace_back();
     row.system = "ensemble";
     row.method = "members";
-    row.members = k + 1;
-    row.scores = row_of(ensemble, k + 1, full, groups, chosen.bins);
-  });
+    row.members = result.rows.size();
+    row.scores = std::move(scored);
+  }
   reliability.emplace_back(fmt::format("ensemble, S = {}", members),
                            reliability_bins(ensemble.scores.ensemble(members).judgements, chosen.bins));
   const std::size_t group_count =
@@ -478,7 +335,7 @@ void run(const options& chosen) {
         "{} contexts of {} tokens; log-probabilities of 16 bits, within 1.3e-4 nats, at most 16 below the largest; "
         "rows are divided by their sum, which raises the NLL of {} by {:.4f} over llama-perplexity's\n",
         saved->chunks(), saved->context(), std::filesystem::path(test.first().file()).filename().string(),
-        ensemble.mean_log_sum);
+        member_rows.mean_log_sum());
   }
   fmt::print("\n{}", to_table(result));
   if (group_count != 0) {
@@ -507,21 +364,7 @@ void run(const options& chosen) {
       {"reference", names_of(test.reference)},
       {"labels", test.label_file},
       {"calibration_members", names_of(calibration ? calibration->members : std::vector<prediction_file>{})}};
-  if (csv) {
-    csv->write(to_csv(report));
-    csv->commit();
-  }
-  if (json) {
-    json->write(report.dump(1) + "\n");
-    json->commit();
-  }
-  if (!chosen.plots.empty()) {
-    if (draw_plots(chosen.plots, result, reliability)) {
-      fmt::print("plots: {0}/curves.png, {0}/reliability.png (and .svg)\n", chosen.plots);
-    } else {
-      fmt::print("gnuplot is not installed (gnuplot-nox) or failed; its script is {}/plots.gnuplot\n", chosen.plots);
-    }
-  }
+  files.write(report, report, result, reliability);
 }
 
 }  // namespace
@@ -556,8 +399,6 @@ int main(int argument_count, char** arguments) {
   app.add_option("--epsilon", chosen.epsilon,
                  "what a member's probability of a label counts as at least in NLL, where zero is infinite otherwise");
   app.add_option("--threads", chosen.threads, "0: all cores")->check(CLI::NonNegativeNumber);
-  app.add_option("--csv", chosen.csv, "write all rows as comma-separated values");
-  app.add_option("--json", chosen.json, "write everything as JSON");
-  app.add_option("--plots", chosen.plots, "write curves and reliability diagrams to this folder");
+  add_options(app, chosen.report);
   return run_main(app, argument_count, arguments, "score_predictions", [&] { run(chosen); });
 }

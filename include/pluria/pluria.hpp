@@ -17,6 +17,7 @@
 #include <pluria/io/npy.hpp>
 #include <pluria/io/safetensors.hpp>
 #include <pluria/io/safetensors_folder.hpp>
+#include <pluria/io/unpacked_bytes.hpp>
 #include <pluria/kernel/any_members.hpp>
 #include <pluria/kernel/matmul.hpp>
 #include <pluria/kernel/matvec.hpp>

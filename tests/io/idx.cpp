@@ -2,10 +2,9 @@
 #include <pluria/io/idx.hpp>
 #include <pluria/io/replaced_file.hpp>
 
+#include "io/gzip_file.hpp"
 #include "io/temporary_folder.hpp"
 #include "support/catch.hpp"
-
-#include <zlib.h>
 
 #include <cstdint>
 #include <string>
@@ -35,13 +34,6 @@ std::string integers(std::size_t count) {
     values += static_cast<char>(i * i * 37 % 251);
   }
   return values;
-}
-
-void write_gzip(const std::filesystem::path& path, std::string_view text, const char* mode = "wb") {
-  gzFile file = gzopen(path.c_str(), mode);
-  REQUIRE(file != nullptr);
-  REQUIRE(gzwrite(file, text.data(), static_cast<unsigned>(text.size())) == static_cast<int>(text.size()));
-  REQUIRE(gzclose(file) == Z_OK);
 }
 
 }  // namespace

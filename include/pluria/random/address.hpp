@@ -23,7 +23,8 @@
 // the same halves: two decisions are made, and land in the packed code, without leaving their lane.
 //
 // Period: 2^59 blocks per tensor, more than 64-bit sizes can address, and 2^32 members (or blocks of members);
-// exceeding that is an error. Bootstrap resamples are addressed likewise, the resample in place of the member.
+// exceeding that is an error. Bootstrap resamples are addressed likewise, the resample in place of the member; token t
+// of a text that a language model continues has output number t.
 
 #include <pluria/core/error.hpp>
 #include <pluria/random/threefry.hpp>
@@ -44,7 +45,14 @@ using generator = threefry4x32<13>;
 inline constexpr std::uint32_t stream_version = 2;
 
 /// What random bits are used for; two purposes never share a counter.
-enum class purpose : std::uint32_t { rounding = 1, lattice = 2, fixed_point = 3, gaussian = 4, bootstrap = 5 };
+enum class purpose : std::uint32_t {
+  rounding = 1,
+  lattice = 2,
+  fixed_point = 3,
+  gaussian = 4,
+  bootstrap = 5,
+  token = 6
+};
 
 /// The 64-bit FNV-1a hash of a tensor's name.
 constexpr std::uint64_t name_hash(std::string_view name) noexcept {

@@ -1,0 +1,87 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+// The options of programs that make ensembles and evaluate them: which members, and how they are run.
+
+#include <pluria/core/error.hpp>
+#include <pluria/kernel/any_members.hpp>
+#include <pluria/member/any_quantizer.hpp>
+#include <pluria/rounding/bernoulli.hpp>
+
+#include <fmt/format.h>
+
+#include <CLI/CLI.hpp>
+#include <cstddef>
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "options.hpp"
+
+namespace pluria::examples {
+
+/// As they stand on the command line.
+struct ensemble_options {
+  std::string bits = "6,5,4";
+  bool bfloat16 = false;
+  std::size_t members = 8;
+  std::string granularity = "channel";
+  std::string coupling = "independent";
+  std::string engine = "float";
+  std::string activations = "float32";
+  std::uint64_t seed = 0;
+  int threads = 0;
+};
+
+inline void add_options(CLI::App& app, ensemble_options& chosen) {
+  app.add_option("--bits", chosen.bits, "widths of symmetric INT-b, 2..8, comma-separated");
+  app.add_flag("--bfloat16", chosen.bfloat16, "also the checkpoint rounded to bfloat16");
+  app.add_option("--members", chosen.members, "S, the number of members");
+  app.add_option("--granularity", chosen.granularity, "what shares a scale: channel, tensor or group:G");
+  app.add_option("--coupling", chosen.coupling, "of the members: independent or lattice:L");
+  app.add_option("--engine", chosen.engine,
+                 "float: each member a float32 checkpoint; packed, shared, fixed: all at once, as they are stored");
+  app.add_option("--activations", chosen.activations, "float32, or int8 with one scale a token (not with float)");
+  app.add_option("--seed", chosen.seed, "decides every random bit");
+  app.add_option("--threads", chosen.threads, "0: all cores")->check(CLI::NonNegativeNumber);
+}
+
+/// What they mean.
+struct ensemble_plan {
+  std::vector<any_quantizer> quantizers;
+  pluria::coupling coupling;
+  engine_choice engine;
+
+  /// Whether the ensemble of the first `members` has whole blocks of the lattice only.
+  bool is_complete(std::size_t members) const { return members % coupling.block() == 0; }
+};
+
+/// Throws bad_input naming the option that will not do.
+inline ensemble_plan plan_of(const ensemble_options& chosen) {
+  if (chosen.members == 0 || chosen.members > 65535) {
+    throw bad_input(mismatch_message("--members", "1..65535", std::to_string(chosen.members)));
+  }
+  ensemble_plan plan{{}, parse_coupling(chosen.coupling), parse_engine(chosen.engine, chosen.activations)};
+  if (plan.engine.form == storage_form::shared_floor && chosen.members > shared_floor_limit) {
+    throw bad_input(mismatch_message("--members with --engine shared", "1..64", std::to_string(chosen.members)));
+  }
+  if (plan.engine.form == storage_form::fixed_point && plan.coupling.block() > 16) {
+    throw bad_input(mismatch_message("--coupling with --engine fixed, which keeps 4 fractional bits",
+                                     "independent or lattice:L, L at most 16", "\"" + chosen.coupling + "\""));
+  }
+  for (const int bits : parse_bits(chosen.bits)) {
+    plan.quantizers.push_back(parse_symmetric_int(bits, chosen.granularity));
+  }
+  return plan;
+}
+
+/// The line under a table that marks incomplete blocks; nothing where members are independent.
+inline std::string coupling_note(const ensemble_plan& plan) {
+  return plan.coupling.is_independent()
+             ? std::string()
+             : fmt::format(
+                   "coupling {}; * an incomplete block of the lattice, which can be worse than independent "
+                   "members\n",
+                   plan.coupling.name());
+}
+
+}  // namespace pluria::examples
