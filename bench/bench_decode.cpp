@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: MIT
 // Decoding a language model one token at a time, where weights come from memory: one model in bfloat16 or in integers,
-// and ensembles of INT-4 members, in groups of 32 with float16 scales and per channel. The network has the shape of a
-// LLaMA of 1.1 billion parameters with made weights; a small one beside it, to see that everything runs.
+// and ensembles of INT-4 members, in groups of 32 with float16 scales and per channel. A step goes from a token to the
+// most probable next one in the mean of the members. The network has the shape of a LLaMA of 1.1 billion parameters
+// with made weights; a small one beside it, to see that everything runs.
 //
 //   cmake --workflow --preset bench
 

@@ -6,6 +6,7 @@
 #include <pluria/core/aligned_vector.hpp>
 #include <pluria/core/parallel.hpp>
 #include <pluria/ensemble/budget.hpp>
+#include <pluria/ensemble/predictive.hpp>
 #include <pluria/kernel/any_members.hpp>
 #include <pluria/member/rounded.hpp>
 #include <pluria/nn/any_matrix.hpp>
@@ -18,6 +19,7 @@
 #include <pluria/rounding/bernoulli.hpp>
 #include <pluria/rounding/nearest.hpp>
 
+#include <algorithm>
 #include <array>
 #include <chrono>
 #include <cstddef>
@@ -214,12 +216,19 @@ class decoding {
     cache_.extend(context);
   }
 
-  /// One token through the network, for all members.
-  void step() {
+  /// One token through the network, for all members, and the most probable next one in the mean of theirs.
+  std::size_t step() {
     cache_.truncate(context_);
     const std::array<std::int32_t, 1> token{7};
     const row_major_matrix logits = model_->network(threads_).logits(token, cache_, 1, threads_);
-    require(logits.allFinite(), "decoding: logits must be finite");
+    const auto vocabulary = static_cast<std::size_t>(logits.cols());
+    predictive mean(1, vocabulary);
+    for (Eigen::Index m = 0; m < logits.rows(); ++m) {
+      mean.add(0, std::span<const float>(logits.row(m).data(), vocabulary));
+    }
+    const std::vector<double> probabilities = mean.log_probabilities();
+    return static_cast<std::size_t>(std::max_element(probabilities.begin(), probabilities.end()) -
+                                    probabilities.begin());
   }
 
   /// Bytes of weights and cache while the sequence has its length.

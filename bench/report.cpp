@@ -3,9 +3,10 @@
 // TARGET <name> <value> <bound> ok|short, where the bound is >=0.9 or <=2.
 //
 //   report sample|matvec|matmul|engines|decode FILE... [--picture folder]
-//   report quality FILE... --evaluation FILE [--picture folder]
+//   report quality|decode_quality FILE... --evaluation FILE... [--picture folder]
 //
-// where quality takes bench_matvec's file and sets it against what evaluate_vit wrote with --json.
+// where quality takes bench_matvec's file and sets it against what evaluate_vit wrote with --json, decode_quality
+// bench_decode's against what evaluate_llama wrote, once for each granularity.
 
 #include <CLI/CLI.hpp>
 #include <algorithm>
@@ -43,18 +44,19 @@ int main(int count, char** arguments) {
   std::string kind;
   std::vector<std::string> files;
   std::string folder;
-  std::string evaluation;
+  std::vector<std::string> evaluations;
   CLI::App app("The tables, the picture and the targets out of what the benchmarks wrote.\n");
-  app.add_option("kind", kind, "which benchmark: sample, matvec, matmul, engines, decode or quality")
+  app.add_option("kind", kind, "which benchmark: sample, matvec, matmul, engines, decode, quality or decode_quality")
       ->required()
-      ->check(CLI::IsMember({"sample", "matvec", "matmul", "engines", "decode", "quality"}));
+      ->check(CLI::IsMember({"sample", "matvec", "matmul", "engines", "decode", "quality", "decode_quality"}));
   app.add_option("files", files, "Google Benchmark's JSON")->required();
-  app.add_option("--picture", folder, "where sample.png or quality.png goes; none: no picture");
-  app.add_option("--evaluation", evaluation, "evaluate_vit's JSON, for quality");
+  app.add_option("--picture", folder, "where sample.png, quality.png or decode_quality.png goes; none: no picture");
+  app.add_option("--evaluation", evaluations, "JSON of evaluate_vit, for quality, or evaluate_llama");
   CLI11_PARSE(app, count, arguments);
   try {
-    if ((kind == "quality") == evaluation.empty()) {
-      throw pluria::bad_input("--evaluation: expected with quality, and with nothing else");
+    const bool is_quality = kind == "quality" || kind == "decode_quality";
+    if (is_quality == evaluations.empty()) {
+      throw pluria::bad_input("--evaluation: expected with quality and decode_quality, and with nothing else");
     }
     report found;
     for (const std::string& file : files) {
@@ -74,12 +76,17 @@ int main(int count, char** arguments) {
     } else if (kind == "decode") {
       print_decode(found);
     } else {
-      const auto points = quality_points(found, detail::read_json(evaluation));
-      print_quality(points);
-      if (!folder.empty() && draw_quality(points, folder)) {
-        std::cout << "picture: " << folder << "/quality.png\n";
+      std::vector<nlohmann::json> evaluated;
+      for (const std::string& file : evaluations) {
+        evaluated.push_back(detail::read_json(file));
       }
-      return 0;  // the targets are those of matvec
+      const quality shown =
+          kind == "quality" ? quality_of_products(found, evaluated.front()) : quality_of_decoding(found, evaluated);
+      print_quality(shown);
+      if (!folder.empty() && draw_quality(shown, folder, kind)) {
+        std::cout << "picture: " << folder << '/' << kind << ".png\n";
+      }
+      return 0;  // the targets are those of the benchmark
     }
     std::cout.flush();
     print_targets(found);

@@ -25,6 +25,7 @@ struct ensemble_options {
   bool bfloat16 = false;
   std::size_t members = 8;
   std::string granularity = "channel";
+  std::string scales = "float32";
   std::string coupling = "independent";
   std::string engine = "float";
   std::string activations = "float32";
@@ -37,6 +38,7 @@ inline void add_options(CLI::App& app, ensemble_options& chosen) {
   app.add_flag("--bfloat16", chosen.bfloat16, "also the checkpoint rounded to bfloat16");
   app.add_option("--members", chosen.members, "S, the number of members");
   app.add_option("--granularity", chosen.granularity, "what shares a scale: channel, tensor or group:G");
+  app.add_option("--scales", chosen.scales, "what a scale is stored as: float32, or float16 (4, 5 and 8 bits)");
   app.add_option("--coupling", chosen.coupling, "of the members: independent or lattice:L");
   app.add_option("--engine", chosen.engine,
                  "float: each member a float32 checkpoint; packed, shared, fixed: all at once, as they are stored");
@@ -69,7 +71,7 @@ inline ensemble_plan plan_of(const ensemble_options& chosen) {
                                      "independent or lattice:L, L at most 16", "\"" + chosen.coupling + "\""));
   }
   for (const int bits : parse_bits(chosen.bits)) {
-    plan.quantizers.push_back(parse_symmetric_int(bits, chosen.granularity));
+    plan.quantizers.push_back(parse_integer(bits, chosen.granularity, chosen.scales));
   }
   return plan;
 }

@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: MIT
 #pragma once
-// Symmetric INT-b by its width and the name of its granularity, as any kind of quantizer.
+// Integers by the name of their granularity, as any kind of quantizer.
 
 #include <pluria/core/error.hpp>
 #include <pluria/member/any_quantizer.hpp>
+#include <pluria/number/concept.hpp>
 #include <pluria/number/symmetric_int.hpp>
 #include <pluria/quantize/granularity.hpp>
 #include <pluria/quantize/quantizer.hpp>
@@ -11,16 +12,17 @@
 #include <string>
 #include <string_view>
 #include <type_traits>
+#include <utility>
 
 #include "options.hpp"
 
 namespace pluria::examples {
 
-/// make(quantizer<symmetric_int<Bits>, G>) for the granularity "tensor", "channel" or "group:G".
-template <int Bits, class Make>
-any_quantizer integer_with(std::string_view granularity, Make&& make) {
+/// make(quantizer<N, G>) for the granularity "tensor", "channel" or "group:G".
+template <number_system N, class Make>
+any_quantizer quantizer_with(std::string_view granularity, Make&& make) {
   const auto with = [&](const auto& granules) {
-    return make(quantizer<symmetric_int<Bits>, std::remove_cvref_t<decltype(granules)>>{granules});
+    return make(quantizer<N, std::remove_cvref_t<decltype(granules)>>{granules});
   };
   constexpr std::string_view prefix = "group:";
   if (granularity == "channel") {
@@ -37,6 +39,12 @@ any_quantizer integer_with(std::string_view granularity, Make&& make) {
   }
   throw bad_input(mismatch_message("--granularity", "channel, tensor or group:G, G a multiple of 16",
                                    "\"" + std::string(granularity) + "\""));
+}
+
+/// The same of symmetric INT-b.
+template <int Bits, class Make>
+any_quantizer integer_with(std::string_view granularity, Make&& make) {
+  return quantizer_with<symmetric_int<Bits>>(granularity, std::forward<Make>(make));
 }
 
 }  // namespace pluria::examples

@@ -304,6 +304,7 @@ nlohmann::ordered_json to_json(const options& chosen, const any_quantizer& round
           {"bits", rounded_to.bits()},
           {"members", chosen.ensemble.members},
           {"granularity", chosen.ensemble.granularity},
+          {"scales", chosen.ensemble.scales},
           {"coupling", chosen.ensemble.coupling},
           {"engine", chosen.ensemble.engine},
           {"activations", chosen.ensemble.activations},
@@ -403,6 +404,8 @@ int main(int argument_count, char** arguments) {
   app.add_option("--bits", chosen.ensemble.bits, "the width of symmetric INT-b, 2..8");
   app.add_option("--members", chosen.ensemble.members, "S, the number of members");
   app.add_option("--granularity", chosen.ensemble.granularity, "what shares a scale: channel, tensor or group:G");
+  app.add_option("--scales", chosen.ensemble.scales,
+                 "what a scale is stored as: float32, or float16 (4, 5 and 8 bits)");
   app.add_option("--coupling", chosen.ensemble.coupling, "of the members: independent or lattice:L");
   app.add_option("--engine", chosen.ensemble.engine,
                  "shared, packed, fixed: members as they are stored; float: as float32 checkpoints");

@@ -202,6 +202,22 @@ TEST_CASE("the number of threads does not change a figure, the seed does", "[exa
   CHECK(one["rows"][2]["nll"] != evaluate_json(folder, arguments + "--seed 1")["rows"][2]["nll"]);
 }
 
+TEST_CASE("float16 scales take half the bits, and members hardly differ", "[examples]") {
+  const scratch folder;
+  const std::string arguments = "--limit 100 --bits 4 --members 2 --granularity group:32 ";
+  const nlohmann::json wide = evaluate_json(folder, arguments);
+  const nlohmann::json narrow = evaluate_json(folder, arguments + "--scales float16");
+  for (std::size_t row = 0; row < 3; ++row) {
+    CHECK(narrow["rows"][row]["system"] == "half-INT-4");
+    const double saved =
+        wide["rows"][row]["bits_per_weight"].get<double>() - narrow["rows"][row]["bits_per_weight"].get<double>();
+    CHECK(saved > 0.49);  // 16 of 32 bits for 32 weights, more where a row's last group is shorter
+    CHECK(saved < 0.75);
+    CHECK(narrow["rows"][row]["nll"] != wide["rows"][row]["nll"]);
+    CHECK(std::abs(narrow["rows"][row]["nll"].get<double>() - wide["rows"][row]["nll"].get<double>()) < 0.1);
+  }
+}
+
 TEST_CASE("the ensemble errs less than rounding to nearest, and members differ more the fewer bits they have",
           "[examples]") {
   const scratch folder;
@@ -286,6 +302,8 @@ TEST_CASE("evaluate_vit refuses bad arguments with exit status 2 and what it exp
   check_refused(base + "--bits 1,4", {"--bits", "2..8"});
   check_refused(base + "--coupling lattice:6", {"--coupling", "power of two", "lattice:6"});
   check_refused(base + "--granularity group:24", {"--granularity", "multiple of 16", "group:24"});
+  check_refused(base + "--scales float64", {"--scales", "float32 or float16", "float64"});
+  check_refused(base + "--scales float16 --bits 6", {"--bits with --scales float16", "4, 5 or 8", "6"});
   check_refused(base + "--members 0", {"--members", "found 0"});
   check_refused(base + "--first 10000", {"10020", "10000"});
   check_refused(base + "--heads 3", {"heads", "divisor of the width 64", "3"});
