@@ -2,7 +2,7 @@
 #pragma once
 // Sums of rows of float32 or float16 with weights: both products of attention, where a cache keeps keys and values as
 // they are read here. Rows become floats in registers: converted ahead for a matrix product of floats, the machine
-// waits for memory while it converts, and memory for the machine while it multiplies (1.6 times the time for one token
+// waits for memory while it converts, and memory for the machine while it multiplies (twice the time for one token
 // after 2048 others).
 
 #include <pluria/core/error.hpp>

@@ -71,11 +71,13 @@ inline void self_attention(const activations& qkv, std::size_t tokens, std::size
 inline void causal_attention(const activations& queries, const key_value_cache& cache, std::size_t layer,
                              std::size_t first, activations& y, int threads = 1) {
   const cache_sizes& sizes = cache.sizes();
-  require(queries.members() == sizes.members && queries.width() % (sizes.heads * sizes.head_width) == 0 &&
-              layer < sizes.layers && first <= sizes.capacity && queries.rows() <= sizes.capacity - first,
+  const std::size_t cached_width = sizes.heads * sizes.head_width;
+  require(queries.members() == sizes.members && cached_width > 0 && queries.width() > 0 &&
+              queries.width() % cached_width == 0 && layer < sizes.layers && first <= sizes.capacity &&
+              queries.rows() <= sizes.capacity - first,
           "causal_attention: sizes of queries and cache must agree");
   y.resize(queries.members(), queries.rows(), queries.width());
-  const std::size_t group = queries.width() / (sizes.heads * sizes.head_width);
+  const std::size_t group = queries.width() / cached_width;
   const auto head_width = static_cast<Eigen::Index>(sizes.head_width);
   const float scale = 1.0F / std::sqrt(static_cast<float>(sizes.head_width));
   // About 64 rows of scores at once, and 128 rows of values: these stay in first-level cache.
