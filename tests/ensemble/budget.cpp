@@ -98,7 +98,7 @@ TEST_CASE("bits per weight of nothing are no number", "[ensemble]") {
   CHECK(budget.total_bytes == 0);
 }
 
-TEST_CASE("caches take two values for each member, layer, position, head and its width", "[ensemble]") {
+TEST_CASE("the budget of caches is what they take", "[ensemble]") {
   const pluria::cache_sizes sizes{.members = 8, .layers = 3, .capacity = 100, .heads = 2, .head_width = 16};
   for (const auto type : {pluria::cache_type::float32, pluria::cache_type::float16}) {
     CHECK(pluria::cache_bytes(sizes, type) == pluria::key_value_cache(sizes, type).bytes());

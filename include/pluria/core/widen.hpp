@@ -34,7 +34,7 @@ words<Arch> widened_one_by_one(const std::byte* values) noexcept {
 // rounded at 0.4 of the speed.
 template <class Arch>
 PLURIA_INLINE words<Arch> widened(const std::byte* values) noexcept {
-  constexpr std::size_t size = words<Arch>::size;
+  [[maybe_unused]] constexpr std::size_t size = words<Arch>::size;  // without SSE4.1
 #if defined(__AVX512F__)
   if constexpr (size == 16) {
     return _mm512_cvtepu16_epi32(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(values)));

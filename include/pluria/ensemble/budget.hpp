@@ -9,7 +9,6 @@
 #include <pluria/nn/key_value_cache.hpp>
 
 #include <cstddef>
-#include <cstdint>
 
 namespace pluria {
 
@@ -43,8 +42,7 @@ constexpr std::size_t activation_bytes(std::size_t members, std::size_t tokens, 
 /// Bytes of the keys and values of `batch` sequences, of as many positions each as `sizes` says
 /// (nn/key_value_cache.hpp). Members share weights, not caches: for long sequences these are what S members cost.
 constexpr std::size_t cache_bytes(const cache_sizes& sizes, cache_type type, std::size_t batch = 1) noexcept {
-  const std::size_t values = sizes.members * sizes.layers * sizes.capacity * sizes.heads * sizes.head_width;
-  return 2 * batch * values * (type == cache_type::float32 ? sizeof(float) : sizeof(std::uint16_t));
+  return batch * key_value_cache::bytes_of(sizes, type);
 }
 
 }  // namespace pluria

@@ -53,6 +53,14 @@ class key_value_cache {
   std::size_t capacity() const noexcept { return sizes_.capacity; }
   std::size_t bytes() const noexcept { return keys_.size() + values_.size(); }  ///< of the whole capacity
 
+  /// The same without making one. What rounds up: keys to blocks of positions, values to rows of a multiple of 16.
+  static constexpr std::size_t bytes_of(const cache_sizes& sizes, cache_type type) noexcept {
+    const std::size_t blocks = (sizes.capacity + block_positions - 1) / block_positions;
+    const std::size_t width = (sizes.head_width + row_multiple - 1) / row_multiple * row_multiple;
+    const std::size_t values = blocks * block_positions * sizes.head_width + sizes.capacity * width;
+    return sizes.members * sizes.layers * sizes.heads * values * (type == cache_type::float32 ? 4 : 2);
+  }
+
   /// Forgets all positions from `length` on. Throws precondition_error when there are fewer.
   void truncate(std::size_t length) {
     require(length <= length_, "key_value_cache: cannot be cut to more than it holds");
