@@ -239,9 +239,9 @@ void run(const options& chosen) {
   report_files files(chosen.report);
 
   const std::filesystem::path folder = chosen.model;
+  const checkpoint weights = load_safetensors_folder(folder);
   const llama_configuration configuration =
       read_llama_configuration((std::filesystem::is_directory(folder) ? folder : folder.parent_path()) / "config.json");
-  const checkpoint weights = load_safetensors_folder(folder);
   check_llama_tensors(weights, configuration);
   check_finite_weights(weights);
   const inputs loaded = load_inputs(chosen, configuration);
