@@ -347,8 +347,10 @@ int main(int argument_count, char** arguments) {
   app.add_option("--calibration-tokens", chosen.calibration.tokens, "instead: its token ids");
   app.add_option("--calibration-limit", chosen.calibration.limit, "how many windows of it; 0: all");
   app.add_option("--context", chosen.context, "tokens of a window");
-  app.add_option("--choices", chosen.choices,
-                 "multiple choice in JSON Lines: {\"context\": [ids], \"choices\": [[ids], ...], \"answer\": i}");
+  app.add_option(
+      "--choices", chosen.choices,
+      "multiple choice in JSON Lines: {\"context\": [ids], \"choices\": [[ids], ...], \"answer\": i}; beside a "
+      "text, --csv and --plots are of the text");
   app.add_flag("--length-normalization", chosen.length_normalization,
                "the mean log-probability of a choice's tokens counts, not their sum");
   add_options(app, chosen.ensemble);
