@@ -193,6 +193,9 @@ TEST_CASE("a rule rounds different tensors to different systems, and keeps other
   CHECK(follows_the_definition<symmetric_int<3>>(source["c.weight"], member["c.weight"], rounding, 1,
                                                  pluria::per_tensor{}));
   CHECK(member["b.weight"].bytes().data() == source["b.weight"].bytes().data());
+  CHECK(members.rounds("a.weight"));
+  CHECK_FALSE(members.rounds("b.weight"));
+  CHECK_THROWS_AS(members.rounds("none.weight"), pluria::bad_input);
   CHECK(member.metadata().at("pluria.system") == "INT-3 INT-8");
   CHECK(member.metadata().at("pluria.granularity") == "group:48 tensor");
 }
@@ -235,6 +238,8 @@ TEST_CASE("a head tied to an embedding stays as the embedding does, and shared b
   const checkpoint member = members[0];
   CHECK(member["lm_head.weight"].bytes().data() == embedding.bytes().data());
   CHECK(member["b.weight"].bytes().data() == member["a.weight"].bytes().data());
+  CHECK_FALSE(members.rounds("lm_head.weight"));
+  CHECK(members.rounds("b.weight"));
   CHECK(member["a.weight"].bytes().data() != layer.bytes().data());
   CHECK(members.packed_storage().weights == 256);
   CHECK(members.packed_storage().code_bits == 4 * 256);

@@ -293,6 +293,7 @@ TEST_CASE("queries that do not fit the cache are refused", "[nn]") {
   };
   CHECK_THROWS_AS(attend(activations(1, 1, 16), 0, 0), pluria::precondition_error);
   CHECK_THROWS_AS(attend(activations(2, 1, 12), 0, 0), pluria::precondition_error);
+  CHECK_THROWS_AS(attend(activations(2, 1, 0), 0, 0), pluria::precondition_error);
   CHECK_THROWS_AS(attend(activations(2, 1, 16), 3, 0), pluria::precondition_error);
   CHECK_THROWS_AS(attend(activations(2, 2, 16), 0, 4), pluria::precondition_error);
   CHECK_THROWS_AS(attend(activations(2, 1, 16), 0, 6), pluria::precondition_error);

@@ -1,12 +1,15 @@
 // SPDX-License-Identifier: MIT
 
 #include <pluria/core/float16.hpp>
+#include <pluria/kernel/weighted_rows.hpp>
 #include <pluria/nn/key_value_cache.hpp>
+#include <pluria/tensor/checkpoint.hpp>
 #include <support/catch.hpp>
+#include <support/integer_weights.hpp>
 
-#include <cmath>
 #include <cstddef>
 #include <cstdint>
+#include <cstring>
 #include <limits>
 #include <utility>
 
@@ -18,7 +21,20 @@ using pluria::activations;
 using pluria::cache_sizes;
 using pluria::cache_type;
 using pluria::key_value_cache;
-using pluria::row_major_matrix;
+using pluria::stored_rows;
+
+float at(const stored_rows& rows, std::size_t row, std::size_t column) {
+  const std::size_t bytes = pluria::size_of(rows.type);
+  const std::byte* const place = rows.values + (row * rows.width + column) * bytes;
+  if (rows.type == pluria::dtype::f32) {
+    float value = 0;
+    std::memcpy(&value, place, bytes);
+    return value;
+  }
+  std::uint16_t value = 0;
+  std::memcpy(&value, place, bytes);
+  return pluria::float_from_half(value);
+}
 
 // Keys and values of two layers are given in two steps, and no two are alike.
 struct filled_cache {
@@ -57,21 +73,23 @@ struct filled_cache {
   template <class Round>
   bool gives_back(std::size_t first, std::size_t count, Round round) const {
     bool same = true;
-    row_major_matrix space;
     for (std::size_t layer = 0; layer < sizes.layers; ++layer) {
       for (std::size_t m = 0; m < sizes.members; ++m) {
         for (std::size_t head = 0; head < sizes.heads; ++head) {
-          for (const std::size_t offset : {std::size_t{0}, std::size_t{500000}}) {
-            const auto found = offset == 0 ? cache.keys(layer, m, head, first, count, space)
-                                           : cache.values(layer, m, head, first, count, space);
-            same = same && found.rows() == static_cast<Eigen::Index>(count) &&
-                   found.cols() == static_cast<Eigen::Index>(sizes.head_width);
-            for (Eigen::Index i = 0; same && i < found.rows(); ++i) {
-              for (Eigen::Index j = 0; j < found.cols(); ++j) {
-                const float expected = value(layer, m, first + static_cast<std::size_t>(i),
-                                             head * sizes.head_width + static_cast<std::size_t>(j), offset);
-                same = same && found(i, j) == round(expected);
-              }
+          const stored_rows values = cache.values(layer, m, head, first, count);
+          same = same && values.count == count && values.width == cache.row_width();
+          for (std::size_t i = 0; same && i < count; ++i) {
+            const std::size_t position = first + i;
+            const stored_rows keys = cache.keys(layer, m, head, position / key_value_cache::block_positions);
+            same = keys.count == sizes.head_width && keys.width == key_value_cache::block_positions;
+            for (std::size_t j = 0; same && j < sizes.head_width; ++j) {
+              const std::size_t column = head * sizes.head_width + j;
+              same = at(keys, j, position % key_value_cache::block_positions) ==
+                         round(value(layer, m, position, column, 0)) &&
+                     at(values, i, j) == round(value(layer, m, position, column, 500000));
+            }
+            for (std::size_t j = sizes.head_width; same && j < values.width; ++j) {
+              same = at(values, i, j) == 0.0F;
             }
           }
         }
@@ -84,30 +102,32 @@ struct filled_cache {
 TEST_CASE("what a cache is given comes back from its place, as it is or as the nearest float16", "[nn]") {
   // Widths that fill batches and do not.
   for (const std::size_t head_width : {1U, 6U, 12U, 16U, 64U}) {
-    const cache_sizes sizes{3, 2, 9, 2, head_width};
+    const cache_sizes sizes{3, 2, 70, 2, head_width};
     const filled_cache floats(sizes, cache_type::float32);
     const filled_cache halves(sizes, cache_type::float16);
     const auto same = [](float value) { return value; };
     const auto half = [](float value) { return pluria::float_from_half(pluria::half_from_float(value)); };
-    for (const auto& [first, count] : {std::pair<std::size_t, std::size_t>{0, 9}, {0, 1}, {2, 4}, {8, 1}, {9, 0}}) {
+    for (const auto& [first, count] : {std::pair<std::size_t, std::size_t>{0, 70}, {0, 1}, {2, 40}, {69, 1}, {70, 0}}) {
       CAPTURE(head_width, first, count);
       CHECK(floats.gives_back(first, count, same));
       CHECK(halves.gives_back(first, count, half));
     }
-    CHECK_FALSE(halves.gives_back(0, 9, same));
+    CHECK_FALSE(halves.gives_back(0, 70, same));
   }
 }
 
-TEST_CASE("every float16 comes back", "[nn]") {
-  key_value_cache cache({1, 1, 1, 1, 65536}, cache_type::float16);
-  activations given(1, 1, 65536);
-  for (std::uint32_t bits = 0; bits < 65536; ++bits) {
-    const float value = pluria::float_from_half(static_cast<std::uint16_t>(bits));
-    given.values()(0, bits) = std::isfinite(value) ? value : 0.0F;
+TEST_CASE("keys of a position that is stored again are the new ones", "[nn]") {
+  key_value_cache cache({1, 1, 40, 1, 16}, cache_type::float32);
+  const activations first = support::made_activations(1, 40, 16, 1);
+  const activations again = support::made_activations(1, 7, 16, 5000);
+  cache.store(0, 0, first, first);
+  cache.store(0, 33, again, again);
+  for (std::size_t position = 0; position < 40; ++position) {
+    const float expected = position < 33 ? first.values()(static_cast<Eigen::Index>(position), 5)
+                                         : again.values()(static_cast<Eigen::Index>(position - 33), 5);
+    CHECK(at(cache.keys(0, 0, 0, position / 32), 5, position % 32) == expected);
+    CHECK(at(cache.values(0, 0, 0, position, 1), 0, 5) == expected);
   }
-  cache.store(0, 0, given, given);
-  row_major_matrix space;
-  CHECK(cache.keys(0, 0, 0, 0, 1, space) == given.values());
 }
 
 TEST_CASE("a cache knows its bytes, length and capacity, and forgets", "[nn]") {
@@ -117,7 +137,9 @@ TEST_CASE("a cache knows its bytes, length and capacity, and forgets", "[nn]") {
   CHECK(cache.sizes() == sizes);
   CHECK(cache.capacity() == 5);
   CHECK(cache.length() == 0);
-  CHECK(cache.bytes() == std::size_t{2} * 2 * 3 * 5 * 4 * 8 * 2);
+  // Keys of whole blocks of 32 positions, values filled up to 16.
+  CHECK(cache.bytes() == std::size_t{2} * 3 * 4 * (32 * 8 + 5 * 16) * 2);
+  CHECK(key_value_cache({2, 3, 64, 4, 64}).bytes() == std::size_t{2} * 3 * 4 * (2 * 64 * 64) * 2);
   CHECK(key_value_cache(sizes, cache_type::float32).bytes() == 2 * cache.bytes());
   cache.extend(4);
   CHECK(cache.length() == 4);
@@ -158,6 +180,9 @@ TEST_CASE("what does not fit into the cache is refused", "[nn]") {
   CHECK_THROWS_AS(store(2, 6, 2, 0, 32), pluria::precondition_error);
   CHECK_THROWS_AS(store(2, 3, 1, 2, 32), pluria::precondition_error);
   CHECK_THROWS_AS(store(2, 3, 2, 2, 31), pluria::precondition_error);
+  activations one(2, 1, 32);
+  activations two(2, 2, 32);
+  CHECK_THROWS_AS(cache.store(0, 0, one, two), pluria::precondition_error);
   const std::size_t many = std::size_t{1} << 32;
   CHECK_THROWS_AS(key_value_cache({many, many, 1, 1, 1}), pluria::bad_input);
 }

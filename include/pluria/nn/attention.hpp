@@ -6,6 +6,7 @@
 
 #include <pluria/core/error.hpp>
 #include <pluria/core/parallel.hpp>
+#include <pluria/kernel/weighted_rows.hpp>
 #include <pluria/nn/activations.hpp>
 #include <pluria/nn/key_value_cache.hpp>
 
@@ -70,21 +71,23 @@ inline void self_attention(const activations& qkv, std::size_t tokens, std::size
 inline void causal_attention(const activations& queries, const key_value_cache& cache, std::size_t layer,
                              std::size_t first, activations& y, int threads = 1) {
   const cache_sizes& sizes = cache.sizes();
-  require(queries.members() == sizes.members && queries.width() % (sizes.heads * sizes.head_width) == 0 &&
-              layer < sizes.layers && first <= sizes.capacity && queries.rows() <= sizes.capacity - first,
+  const std::size_t cached_width = sizes.heads * sizes.head_width;
+  require(queries.members() == sizes.members && cached_width > 0 && queries.width() > 0 &&
+              queries.width() % cached_width == 0 && layer < sizes.layers && first <= sizes.capacity &&
+              queries.rows() <= sizes.capacity - first,
           "causal_attention: sizes of queries and cache must agree");
   y.resize(queries.members(), queries.rows(), queries.width());
-  const std::size_t group = queries.width() / (sizes.heads * sizes.head_width);
-  const auto group_width = static_cast<Eigen::Index>(group * sizes.head_width);
+  const std::size_t group = queries.width() / cached_width;
   const auto head_width = static_cast<Eigen::Index>(sizes.head_width);
   const float scale = 1.0F / std::sqrt(static_cast<float>(sizes.head_width));
-  // About 64 rows of scores at once, and floats of 128 positions: they stay in second-level cache.
+  // About 64 rows of scores at once, and 128 rows of values: these stay in first-level cache.
   const std::size_t tile_tokens = std::max<std::size_t>(1, 64 / group);
-  constexpr std::size_t block_positions = 128;
+  constexpr std::size_t values_at_once = 128;
+  constexpr std::size_t keys_at_once = key_value_cache::block_positions;
   const std::size_t tiles = (queries.rows() + tile_tokens - 1) / tile_tokens;
 
   struct workspace {
-    row_major_matrix queries, scores, attended, floats;
+    row_major_matrix queries, scores, attended;
   };
   parallel_for(sizes.members * sizes.heads * tiles, threads, [&](std::size_t index) {
     thread_local workspace space;
@@ -93,35 +96,36 @@ inline void causal_attention(const activations& queries, const key_value_cache& 
     const std::size_t first_token = index % tiles * tile_tokens;
     const std::size_t tokens = std::min(tile_tokens, queries.rows() - first_token);
     const std::size_t length = first + first_token + tokens;
-    const auto rows = static_cast<Eigen::Index>(tokens * group);
-    const auto place = [&](auto&& all) {
-      return all.member(member).block(static_cast<Eigen::Index>(first_token),
-                                      static_cast<Eigen::Index>(head) * group_width, static_cast<Eigen::Index>(tokens),
-                                      group_width);
-    };
-    const auto for_each_block = [&](auto&& work) {
-      for (std::size_t begin = 0; begin < length; begin += block_positions) {
-        const std::size_t count = std::min(block_positions, length - begin);
-        work(begin, count, space.scores.middleCols(static_cast<Eigen::Index>(begin), static_cast<Eigen::Index>(count)));
+    const std::size_t blocks = (length + keys_at_once - 1) / keys_at_once;
+    const std::size_t rows = tokens * group;
+    const auto count = static_cast<Eigen::Index>(rows);
+    // The queries that share keys, token by token below each other.
+    const auto for_each_query = [&](auto& all, auto&& work) {
+      for (Eigen::Index row = 0; row < count; ++row) {
+        const std::size_t number = static_cast<std::size_t>(row);
+        work(row, all.member(member)
+                      .row(static_cast<Eigen::Index>(first_token + number / group))
+                      .segment(static_cast<Eigen::Index>(head * group + number % group) * head_width, head_width));
       }
     };
 
-    // The queries of a group below each other, token by token.
-    space.queries.resize(rows, head_width);
-    Eigen::Map<row_major_matrix>(space.queries.data(), static_cast<Eigen::Index>(tokens), group_width) = place(queries);
-    space.scores.resize(rows, static_cast<Eigen::Index>(length));
-    for_each_block([&](std::size_t begin, std::size_t count, auto scores) {
-      scores.noalias() = space.queries * cache.keys(layer, member, head, begin, count, space.floats).transpose();
-    });
+    space.queries.resize(count, head_width);
+    for_each_query(queries, [&](Eigen::Index row, auto query) { space.queries.row(row) = query; });
+    space.scores.setZero(count, static_cast<Eigen::Index>(blocks * keys_at_once));
+    for (std::size_t block = 0; block < blocks; ++block) {
+      add_weighted_rows(cache.keys(layer, member, head, block), rows, {space.queries.data(), sizes.head_width},
+                        {space.scores.data() + block * keys_at_once, blocks * keys_at_once});
+    }
     detail::softmax_rows(space.scores, scale, [&](Eigen::Index row) {
       return static_cast<Eigen::Index>(first + first_token + static_cast<std::size_t>(row) / group + 1);
     });
-    space.attended.setZero(rows, head_width);
-    for_each_block([&](std::size_t begin, std::size_t count, auto weights) {
-      space.attended.noalias() += weights * cache.values(layer, member, head, begin, count, space.floats);
-    });
-    place(y) =
-        Eigen::Map<const row_major_matrix>(space.attended.data(), static_cast<Eigen::Index>(tokens), group_width);
+    space.attended.setZero(count, static_cast<Eigen::Index>(cache.row_width()));
+    for (std::size_t begin = 0; begin < length; begin += values_at_once) {
+      add_weighted_rows(cache.values(layer, member, head, begin, std::min(values_at_once, length - begin)), rows,
+                        {space.scores.data() + begin, blocks * keys_at_once},
+                        {space.attended.data(), cache.row_width()});
+    }
+    for_each_query(y, [&](Eigen::Index row, auto result) { result = space.attended.row(row).head(head_width); });
   });
 }
 

@@ -1,24 +1,22 @@
 // SPDX-License-Identifier: MIT
 #pragma once
-// Keys and values of the tokens that attention looks back on: those of one sequence, in all layers and members. Those
-// of a head lie together, position after position, which is how attention reads them. Memory is asked for at once, but
-// pages that no position has reached take none.
+// Keys and values of the tokens that attention looks back on: those of one sequence, in all layers and members. Values
+// of a head lie together, position after position. Its keys lie in blocks of 32 positions, and within a block column
+// after column, so that the scores of 32 positions are sums of rows as the weighted values are, without a sum across
+// the lanes of a batch. Memory is asked for at once, but pages that no position has reached take none.
 
 #include <pluria/core/aligned_vector.hpp>
 #include <pluria/core/error.hpp>
-#include <pluria/core/float16.hpp>
-#include <pluria/core/lanes.hpp>
-#include <pluria/core/widen.hpp>
+#include <pluria/kernel/weighted_rows.hpp>
 #include <pluria/nn/activations.hpp>
 #include <pluria/tensor/checkpoint.hpp>
 #include <pluria/tensor/convert.hpp>
 
+#include <algorithm>
 #include <cstddef>
-#include <cstdint>
 #include <cstring>
-#include <limits>
 #include <span>
-#include <xsimd/xsimd.hpp>
+#include <vector>
 
 namespace pluria {
 
@@ -38,14 +36,16 @@ struct cache_sizes {
 
 class key_value_cache {
  public:
+  /// Positions of a block of keys: the columns of 32 float16 fill a cache line.
+  static constexpr std::size_t block_positions = 32;
+
   /// Throws bad_input when the bytes do not fit into 64 bits.
   explicit key_value_cache(const cache_sizes& sizes, cache_type type = cache_type::float16)
       : sizes_(sizes),
         type_(type),
-        keys_(element_count(
-            std::vector{sizes.members, sizes.layers, sizes.heads, sizes.capacity, sizes.head_width, value_bytes()},
-            "key_value_cache")),
-        values_(keys_.size()) {}
+        keys_(all_heads(sizes.capacity / block_positions + (sizes.capacity % block_positions == 0 ? 0 : 1),
+                        block_bytes())),
+        values_(all_heads(sizes.capacity, row_bytes())) {}
 
   const cache_sizes& sizes() const noexcept { return sizes_; }
   cache_type type() const noexcept { return type_; }
@@ -66,75 +66,88 @@ class key_value_cache {
   }
 
   /// Stores keys and values, all heads side by side, of positions first, first + 1, ... of a layer. Throws bad_input
-  /// for a value that float16 cannot hold, precondition_error when the sizes do not fit.
+  /// for what float16 cannot hold, precondition_error when the sizes do not fit.
   void store(std::size_t layer, std::size_t first, const activations& keys, const activations& values) {
-    store(keys_, layer, first, keys);
-    store(values_, layer, first, values);
-  }
-
-  /// Keys of a head at positions first, ..., first + count - 1: count x head_width, where they lie, or converted into
-  /// `space`.
-  Eigen::Map<const row_major_matrix> keys(std::size_t layer, std::size_t member, std::size_t head, std::size_t first,
-                                          std::size_t count, row_major_matrix& space) const {
-    return floats(keys_.data() + offset(layer, member, head, first), count, space);
-  }
-  /// The same of values.
-  Eigen::Map<const row_major_matrix> values(std::size_t layer, std::size_t member, std::size_t head, std::size_t first,
-                                            std::size_t count, row_major_matrix& space) const {
-    return floats(values_.data() + offset(layer, member, head, first), count, space);
-  }
-
- private:
-  std::size_t value_bytes() const noexcept {
-    return type_ == cache_type::float32 ? sizeof(float) : sizeof(std::uint16_t);
-  }
-
-  std::size_t offset(std::size_t layer, std::size_t member, std::size_t head, std::size_t position) const noexcept {
-    const std::size_t row = ((layer * sizes_.members + member) * sizes_.heads + head) * sizes_.capacity + position;
-    return row * sizes_.head_width * value_bytes();
-  }
-
-  void store(aligned_vector<std::byte>& place, std::size_t layer, std::size_t first, const activations& rows) {
-    require(layer < sizes_.layers && rows.members() == sizes_.members &&
-                rows.width() == sizes_.heads * sizes_.head_width && first <= capacity() &&
-                rows.rows() <= capacity() - first,
-            "key_value_cache: sizes of the cache and of what is stored must agree");
-    const dtype type = type_ == cache_type::float32 ? dtype::f32 : dtype::f16;
-    if (type == dtype::f16 && !(rows.values().array().abs() < 65520.0F).all()) {
-      throw bad_input("key_value_cache: expected keys and values below 65520 for float16, found larger ones");
-    }
+    check(layer, first, keys);
+    check(layer, first, values);
+    require(keys.rows() == values.rows(), "key_value_cache: as many keys as values");
+    const std::size_t width = sizes_.head_width;
+    const std::size_t bytes = size_of(value_type());
+    std::vector<std::byte> column(width * bytes);
     for (std::size_t m = 0; m < sizes_.members; ++m) {
-      for (std::size_t row = 0; row < rows.rows(); ++row) {
-        const float* const from = rows.member(m).row(static_cast<Eigen::Index>(row)).data();
+      for (std::size_t row = 0; row < keys.rows(); ++row) {
         for (std::size_t head = 0; head < sizes_.heads; ++head) {
-          write_weights(
-              std::span(from + head * sizes_.head_width, sizes_.head_width), type,
-              std::span(place).subspan(offset(layer, m, head, first + row), sizes_.head_width * value_bytes()));
+          const std::size_t position = first + row;
+          std::byte* const block = keys_.data() + block_offset(layer, m, head, position / block_positions);
+          if (position % block_positions == 0) {
+            std::memset(block, 0, block_bytes());
+          }
+          write_weights(of_head(keys, m, row, head), value_type(), column);
+          for (std::size_t i = 0; i < width; ++i) {
+            std::memcpy(block + (i * block_positions + position % block_positions) * bytes, column.data() + i * bytes,
+                        bytes);
+          }
+          const std::span to = std::span(values_).subspan(row_offset(layer, m, head, position), row_bytes());
+          write_weights(of_head(values, m, row, head), value_type(), to.first(width * bytes));
+          std::fill(to.begin() + static_cast<std::ptrdiff_t>(width * bytes), to.end(), std::byte{0});
         }
       }
     }
   }
 
-  template <class Arch = xsimd::default_arch>
-  Eigen::Map<const row_major_matrix> floats(const std::byte* source, std::size_t count, row_major_matrix& space) const {
-    const auto rows = static_cast<Eigen::Index>(count);
-    const auto columns = static_cast<Eigen::Index>(sizes_.head_width);
-    if (type_ == cache_type::float32) {
-      return {reinterpret_cast<const float*>(source), rows, columns};
+  /// The keys of a head at block_positions positions from block_positions * block on: a row for each of its columns,
+  /// with the positions side by side. Those that are not stored yet may be anything.
+  stored_rows keys(std::size_t layer, std::size_t member, std::size_t head, std::size_t block) const noexcept {
+    return {keys_.data() + block_offset(layer, member, head, block), value_type(), sizes_.head_width, block_positions};
+  }
+
+  /// The values of a head at positions first, ..., first + count - 1: a row of row_width() for each, filled up with
+  /// zeros.
+  stored_rows values(std::size_t layer, std::size_t member, std::size_t head, std::size_t first,
+                     std::size_t count) const noexcept {
+    return {values_.data() + row_offset(layer, member, head, first), value_type(), count, row_width()};
+  }
+
+  std::size_t row_width() const noexcept {
+    return (sizes_.head_width + row_multiple - 1) / row_multiple * row_multiple;
+  }
+
+ private:
+  dtype value_type() const noexcept { return type_ == cache_type::float32 ? dtype::f32 : dtype::f16; }
+  std::size_t row_bytes() const noexcept { return row_width() * size_of(value_type()); }
+  std::size_t block_bytes() const noexcept { return sizes_.head_width * block_positions * size_of(value_type()); }
+
+  // Bytes of `count` parts for every head.
+  std::size_t all_heads(std::size_t count, std::size_t bytes) const {
+    return element_count(std::vector{sizes_.members, sizes_.layers, sizes_.heads, count, bytes}, "key_value_cache");
+  }
+
+  std::size_t head_number(std::size_t layer, std::size_t member, std::size_t head) const noexcept {
+    return (layer * sizes_.members + member) * sizes_.heads + head;
+  }
+  std::size_t block_offset(std::size_t layer, std::size_t member, std::size_t head, std::size_t block) const noexcept {
+    const std::size_t blocks = (capacity() + block_positions - 1) / block_positions;
+    return (head_number(layer, member, head) * blocks + block) * block_bytes();
+  }
+  std::size_t row_offset(std::size_t layer, std::size_t member, std::size_t head, std::size_t position) const noexcept {
+    return (head_number(layer, member, head) * capacity() + position) * row_bytes();
+  }
+
+  std::span<const float> of_head(const activations& rows, std::size_t member, std::size_t row, std::size_t head) const {
+    return {rows.member(member).row(static_cast<Eigen::Index>(row)).data() + head * sizes_.head_width,
+            sizes_.head_width};
+  }
+
+  void check(std::size_t layer, std::size_t first, const activations& rows) const {
+    require(layer < sizes_.layers && rows.members() == sizes_.members &&
+                rows.width() == sizes_.heads * sizes_.head_width && first <= capacity() &&
+                rows.rows() <= capacity() - first,
+            "key_value_cache: sizes of the cache and of what is stored must agree");
+    // From 65520 on, half a step above the largest, the nearest float16 is infinite; so is what is not a number here.
+    if (type_ == cache_type::float16 && rows.values().size() > 0 &&
+        !(rows.values().array().abs().maxCoeff<Eigen::PropagateNaN>() < 65520.0F)) {
+      throw bad_input("key_value_cache: expected keys and values below 65520 for float16, found larger ones");
     }
-    space.resize(rows, columns);
-    const auto size = static_cast<std::size_t>(space.size());
-    constexpr std::size_t lanes_at_once = lanes::floats<Arch>::size;
-    const std::size_t whole = size - size % lanes_at_once;
-    for (std::size_t i = 0; i < whole; i += lanes_at_once) {
-      lanes::floats_from_half<Arch>(source + 2 * i).store_unaligned(space.data() + i);
-    }
-    for (std::size_t i = whole; i < size; ++i) {
-      std::uint16_t bits = 0;
-      std::memcpy(&bits, source + 2 * i, sizeof(bits));
-      space.data()[i] = float_from_half(bits);
-    }
-    return {space.data(), rows, columns};
   }
 
   cache_sizes sizes_;

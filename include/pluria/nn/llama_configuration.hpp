@@ -83,7 +83,7 @@ class json_fields {
                     [](const nlohmann::json& value) { return value.is_boolean(); });
   }
 
-  std::string text(const char* name, std::optional<std::string> otherwise = std::nullopt) const {
+  std::string text(const char* name, const std::optional<std::string>& otherwise = std::nullopt) const {
     return value_or(name, otherwise, "a text", [](const nlohmann::json& value) { return value.is_string(); });
   }
 
