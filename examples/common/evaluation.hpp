@@ -338,7 +338,7 @@ inline std::string to_table(const evaluation& result) {
                         const std::optional<ensemble_budget>& budget) {
     table +=
         fmt::format("{:<14} {:>3}  {:<6.4f} {}{}{}{:6.2f}  {:.4f}+-{:.4f} {:+.3f} {:.4f} {:<6} {}\n", name, members,
-                    s.nll, of_token(fmt::format("{:.3f}", perplexity(s.nll)), fmt::format("{:.4f}", bits(s.nll))),
+                    s.nll, of_token(fmt::format("{:.4g}", perplexity(s.nll)), fmt::format("{:.4f}", bits(s.nll))),
                     difference(has_reference, signed_pair(s.nll_difference)),
                     difference(has_rtn, signed_pair(s.rtn_nll_difference)), 100 * s.err, s.ece, s.ece_se,
                     s.confidence_gap, s.brier, has_members ? fmt::format("{:.4f}", s.ambiguity) : "",

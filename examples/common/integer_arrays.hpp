@@ -9,20 +9,25 @@
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
 
 namespace pluria::examples {
 
-/// The integers of an .npy file of shape [N], whatever their width. Throws bad_input, naming the file, for another
-/// shape, for other dtypes, and for numbers beyond int64.
-inline std::vector<std::int64_t> load_integers(const std::string& path, const std::string& what) {
+/// The integers of an .npy file of shape [N], whatever their width; `one_per_example` is the N that they must have.
+/// Throws bad_input, naming the file, for another shape, for other dtypes, and for numbers beyond int64.
+inline std::vector<std::int64_t> load_integers(const std::string& path, const std::string& what,
+                                               std::optional<std::size_t> one_per_example = std::nullopt) {
   const tensor array = load_npy(path);
-  if (array.shape().size() != 1) {
-    throw bad_input(mismatch_message(path, what + " of shape [N]", to_string(array.shape())));
+  const std::size_t count = one_per_example.value_or(array.size());
+  if (array.shape() != tensor_shape{count}) {
+    throw bad_input(mismatch_message(
+        path,
+        one_per_example ? what + " of shape [" + std::to_string(count) + "], one per example" : what + " of shape [N]",
+        to_string(array.shape())));
   }
-  const std::size_t count = array.size();
   std::vector<std::int64_t> result(count);
   const auto convert = [&]<class Integer>(Integer value) {
     for (std::size_t i = 0; i < count; ++i) {
@@ -61,16 +66,6 @@ inline std::vector<std::int64_t> load_integers(const std::string& path, const st
       break;
     default:
       throw bad_input(mismatch_message(path, "integers", std::string(name_of(array.type()))));
-  }
-  return result;
-}
-
-/// The same of shape [count], one for each example.
-inline std::vector<std::int64_t> load_integers(const std::string& path, std::size_t count, const std::string& what) {
-  std::vector<std::int64_t> result = load_integers(path, what);
-  if (result.size() != count) {
-    throw bad_input(mismatch_message(path, what + " of shape [" + std::to_string(count) + "], one per example",
-                                     "[" + std::to_string(result.size()) + "]"));
   }
   return result;
 }

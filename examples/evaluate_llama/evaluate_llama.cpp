@@ -239,9 +239,9 @@ void run(const options& chosen) {
   report_files files(chosen.report);
 
   const std::filesystem::path folder = chosen.model;
+  const checkpoint weights = load_safetensors_folder(folder);
   const llama_configuration configuration =
       read_llama_configuration((std::filesystem::is_directory(folder) ? folder : folder.parent_path()) / "config.json");
-  const checkpoint weights = load_safetensors_folder(folder);
   check_llama_tensors(weights, configuration);
   check_finite_weights(weights);
   const inputs loaded = load_inputs(chosen, configuration);
@@ -347,8 +347,10 @@ int main(int argument_count, char** arguments) {
   app.add_option("--calibration-tokens", chosen.calibration.tokens, "instead: its token ids");
   app.add_option("--calibration-limit", chosen.calibration.limit, "how many windows of it; 0: all");
   app.add_option("--context", chosen.context, "tokens of a window");
-  app.add_option("--choices", chosen.choices,
-                 "multiple choice in JSON Lines: {\"context\": [ids], \"choices\": [[ids], ...], \"answer\": i}");
+  app.add_option(
+      "--choices", chosen.choices,
+      "multiple choice in JSON Lines: {\"context\": [ids], \"choices\": [[ids], ...], \"answer\": i}; beside a "
+      "text, --csv and --plots are of the text");
   app.add_flag("--length-normalization", chosen.length_normalization,
                "the mean log-probability of a choice's tokens counts, not their sum");
   add_options(app, chosen.ensemble);

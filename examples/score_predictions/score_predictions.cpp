@@ -83,7 +83,7 @@ prediction_set open_set(const std::vector<std::string>& patterns, const std::str
     all.assign(tokens.begin(), tokens.end());
   } else {
     set.label_file = labels;
-    all = load_integers(labels, set.first().examples(), "labels");
+    all = load_integers(labels, "labels", set.first().examples());
   }
   set.scored = scored_rows(all, set.first().classes(), chosen.ignore_index, set.label_file);
   return set;
@@ -93,7 +93,7 @@ prediction_set open_set(const std::vector<std::string>& patterns, const std::str
 std::vector<std::int32_t> groups_of(const prediction_set& set, const options& chosen) {
   std::vector<std::int64_t> all;
   if (!chosen.groups.empty()) {
-    all = load_integers(chosen.groups, set.first().examples(), "group numbers");
+    all = load_integers(chosen.groups, "group numbers", set.first().examples());
   } else if (const kld_predictions* saved = set.first().saved()) {
     const std::vector<std::int32_t> contexts = saved->groups();
     all.assign(contexts.begin(), contexts.end());

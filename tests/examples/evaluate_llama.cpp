@@ -248,8 +248,10 @@ TEST_CASE("evaluate_llama's scores are those of every member's logits, window af
   CHECK(report["token"] == "byte");
   CHECK(report["calibration_tokens"] == calibration_windows * (context - 1));
   CHECK_FALSE(report.contains("choices"));
-  // Caches of 2 layers, 2 heads of 8, keys and values in float32, of 4 members.
-  CHECK(report["cache_bytes"] == 4 * context * 2 * 2 * 8 * 2 * sizeof(float));
+  // The largest network has all four members.
+  const std::vector<checkpoint> four(4, place.weights);
+  CHECK(report["cache_bytes"] ==
+        load_llama(four, place.configuration).make_cache(context, cache_type::float32).bytes());
   std::size_t parameters = 0;
   for (const tensor& current : place.weights.tensors()) {
     parameters += current.size();
@@ -539,14 +541,15 @@ TEST_CASE("evaluate_llama refuses bad arguments with exit status 2 and what it e
   place.check_refused(base + "--calibration-limit 1", {"--calibration-limit", "--calibration-text"});
   place.check_refused(base + "--length-normalization", {"--length-normalization", "--choices"});
   place.check_refused(base + "--limit 6", {"text.txt", "6 windows of 140", "found 5"});
-  place.check_refused(base + "--context 1", {"--context", "at least 2", "found 1"});
-  place.check_refused(base + "--context 151", {"config.json", "max_position_embeddings", "151", "150"});
+  place.check_refused("--model model --text text.txt --context 1", {"--context", "at least 2", "found 1"});
+  place.check_refused("--model model --text text.txt --context 151",
+                      {"config.json", "max_position_embeddings", "151", "150"});
   place.check_refused(base + "--bits 9", {"--bits", "2..8", "9"});
   place.check_refused(base + "--members 0", {"--members", "found 0"});
   place.check_refused(base + "--engine shared --members 65", {"--engine shared", "1..64", "65"});
   place.check_refused(base + "--no-such-option", {"no-such-option"});
-  place.check_refused("--model none --text text.txt", {"none/config.json", "no such file"});
-  place.check_refused("--model model --text none.txt", {"none.txt", "No such file"});
+  place.check_refused("--model none --text text.txt", {"none: cannot be opened", "no such file or folder"});
+  place.check_refused("--model model --context 140 --text none.txt", {"none.txt", "No such file"});
   write_file(place / "short.txt", std::string(139, 'a'));
   place.check_refused("--model model --context 140 --text short.txt", {"short.txt", "140 tokens", "found 139"});
   place.check_refused(base + "--calibration-text short.txt", {"short.txt", "140 tokens", "found 139"});
@@ -554,14 +557,14 @@ TEST_CASE("evaluate_llama refuses bad arguments with exit status 2 and what it e
   std::vector<std::int32_t> ids = place.text;
   ids[17] = 256;
   save_npy(place / "high.npy", {ids.size()}, std::span<const std::int32_t>(ids));
-  place.check_refused("--model model --tokens high.npy", {"high.npy", "index 17", "0..255", "256"});
+  place.check_refused("--model model --context 140 --tokens high.npy", {"high.npy", "index 17", "0..255", "256"});
   ids[17] = -1;
   save_npy(place / "low.npy", {ids.size()}, std::span<const std::int32_t>(ids));
-  place.check_refused("--model model --tokens low.npy", {"low.npy", "index 17", "0..255", "-1"});
+  place.check_refused("--model model --context 140 --tokens low.npy", {"low.npy", "index 17", "0..255", "-1"});
   save_npy(place / "table.npy", {2, 3}, std::span<const std::int32_t>(ids).first(6));
-  place.check_refused("--model model --tokens table.npy", {"table.npy", "[N]", "[2, 3]"});
+  place.check_refused("--model model --context 140 --tokens table.npy", {"table.npy", "[N]", "[2, 3]"});
   save_npy(place / "floats.npy", {3}, std::vector<float>(3));
-  place.check_refused("--model model --tokens floats.npy", {"floats.npy", "integers", "F32"});
+  place.check_refused("--model model --context 140 --tokens floats.npy", {"floats.npy", "integers", "F32"});
 }
 
 TEST_CASE("evaluate_llama names file and place of a model that will not do", "[examples]") {
