@@ -101,3 +101,46 @@ foreach(expected "| float | 2.5 | 2 | 0.3000 | 0.1000 |" "| bfloat16 | 2.5 | 1 |
     message(FATAL_ERROR "expected a line like ${expected}, found:\n${quality}")
   endif()
 endforeach()
+
+# The same of decoding: figures of evaluate_llama, two files; what was not timed has an empty place.
+set(rates "")
+foreach(rate "bfloat16" "INT-8 to nearest, channel" "packed INT-4, channel, S=1" "shared floor INT-4, groups of 32, S=8")
+  string(APPEND rates
+         "{\"run_name\": \"rate/${rate}/1.1 billion, context 128\", \"run_type\": \"iteration\", \"repetitions\": 1, "
+         "\"family_index\": 0, \"seconds\": 0.25},"
+  )
+endforeach()
+string(REGEX REPLACE ",$" "" rates "${rates}")
+file(WRITE ${FOLDER}/steps.json "{\"benchmarks\": [${rates}]}")
+foreach(granularity channel group:32)
+  set(rows "")
+  foreach(row "8|rtn|1" "5|rtn|1" "4|rtn|1" "4|bsr|1" "4|bsr|8")
+    string(REPLACE "|" ";" row "${row}")
+    list(GET row 0 bits)
+    list(GET row 1 method)
+    list(GET row 2 members)
+    string(
+      APPEND
+      rows
+      "{\"granularity\": \"${granularity}\", \"bits\": ${bits}, \"method\": \"${method}\", \"members\": ${members}, "
+      "\"bits_per_weight\": 12.5, \"nll\": 0.25, \"calibrated_nll\": 0.2},"
+    )
+  endforeach()
+  string(REGEX REPLACE ",$" "" rows "${rows}")
+  string(REPLACE ":" "-" file ${granularity})
+  file(WRITE ${FOLDER}/${file}.json "{\"full_precision\": {\"nll\": 0.3}, "
+                                    "\"full_precision_calibrated\": {\"nll\": 0.1}, \"rows\": [${rows}]}"
+  )
+endforeach()
+execute_process(
+  COMMAND ${REPORT} decode_quality ${FOLDER}/steps.json --evaluation ${FOLDER}/channel.json ${FOLDER}/group-32.json
+  OUTPUT_VARIABLE quality COMMAND_ERROR_IS_FATAL ANY
+)
+foreach(expected "| bfloat16 | 250 | 16 | 0.3000 | 0.1000 |" "| INT-8 | 250 | 12.5 |" "| INT-5 | | 12.5 |"
+                 "| INT-8 (32) | | 12.5 |" "| 8 members INT-4, groups of 32 | 250 | 12.5 | 0.2500 | 0.2000 |"
+)
+  string(FIND "${quality}" "${expected}" place)
+  if(place EQUAL -1)
+    message(FATAL_ERROR "expected a line like ${expected}, found:\n${quality}")
+  endif()
+endforeach()
