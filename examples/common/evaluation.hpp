@@ -324,26 +324,30 @@ inline std::string to_table(const evaluation& result) {
     return pair ? fmt::format("{:+.4f} +-{:.4f}", plain(pair->mean), plain(pair->standard_error)) : std::string();
   };
   const bool has_reference = result.full_precision.has_value();
+  std::size_t width = 14;  // of "full precision"
+  for (const evaluation_row& row : result.rows) {
+    width = std::max(width, label_of(row).size());
+  }
   const auto of_token = [&](const auto& first, const auto& second) {
     return result.token_name.empty() ? std::string() : fmt::format("{:>7} {:>6} ", first, second);
   };
-  std::string table = fmt::format("{:<14} {:>3}  {:<6} {}{}{}{:>6}  {:<14} {:>6} {:<6} {:<6} {}\n", "", "S", "NLL",
-                                  of_token("perpl.", "bits"), difference(has_reference, "- full precision"),
+  std::string table = fmt::format("{:<{}} {:>3}  {:<6} {}{}{}{:>6}  {:<14} {:>6} {:<6} {:<6} {}\n", "", width, "S",
+                                  "NLL", of_token("perpl.", "bits"), difference(has_reference, "- full precision"),
                                   difference(has_rtn, "- RTN"), "ERR %", "ECE", "gap", "Brier", "ambig.", "a member's");
   std::string more =
-      fmt::format("{:<14} {:>3}  ", "", "S") +
+      fmt::format("{:<{}} {:>3}  ", "", width, "S") +
       (has_storage ? fmt::format("{:>8} {:>8}  ", "bits/w", "MiB") : std::string()) +
       fmt::format("{:>5}  {:<6} {}{}\n", "T", "NLL", difference(has_reference, "- full precision"), "ECE");
   const auto line = [&](const std::string& name, const std::string& members, const score_row& s, bool has_members,
                         const std::optional<ensemble_budget>& budget) {
-    table +=
-        fmt::format("{:<14} {:>3}  {:<6.4f} {}{}{}{:6.2f}  {:.4f}+-{:.4f} {:+.3f} {:.4f} {:<6} {}\n", name, members,
-                    s.nll, of_token(fmt::format("{:.4g}", perplexity(s.nll)), fmt::format("{:.4f}", bits(s.nll))),
-                    difference(has_reference, signed_pair(s.nll_difference)),
-                    difference(has_rtn, signed_pair(s.rtn_nll_difference)), 100 * s.err, s.ece, s.ece_se,
-                    s.confidence_gap, s.brier, has_members ? fmt::format("{:.4f}", s.ambiguity) : "",
-                    has_members ? fmt::format("{:.4f} {:.2f} %", s.mean_member_nll, 100 * s.mean_member_err) : "");
-    more += fmt::format("{:<14} {:>3}  ", name, members);
+    table += fmt::format("{:<{}} {:>3}  {:<6.4f} {}{}{}{:6.2f}  {:.4f}+-{:.4f} {:+.3f} {:.4f} {:<6} {}\n", name, width,
+                         members, s.nll,
+                         of_token(fmt::format("{:.4g}", perplexity(s.nll)), fmt::format("{:.4f}", bits(s.nll))),
+                         difference(has_reference, signed_pair(s.nll_difference)),
+                         difference(has_rtn, signed_pair(s.rtn_nll_difference)), 100 * s.err, s.ece, s.ece_se,
+                         s.confidence_gap, s.brier, has_members ? fmt::format("{:.4f}", s.ambiguity) : "",
+                         has_members ? fmt::format("{:.4f} {:.2f} %", s.mean_member_nll, 100 * s.mean_member_err) : "");
+    more += fmt::format("{:<{}} {:>3}  ", name, width, members);
     if (has_storage) {
       more += budget ? fmt::format("{:8.2f} {:8.2f}  ", budget->bits_per_weight,
                                    static_cast<double>(budget->total_bytes) / (1 << 20))

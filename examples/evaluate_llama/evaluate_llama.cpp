@@ -210,7 +210,8 @@ std::string last_name_of(const std::filesystem::path& path) {
 }
 
 void print_text(const inputs& scored, const evaluation& result) {
-  fmt::print("{} tokens in {} windows of {}", result.examples, scored.text->count(), scored.text->context);
+  fmt::print("{} tokens in {} of {} windows of {}", result.examples, scored.text->count(), scored.text->in_text,
+             scored.text->context);
   if (scored.calibration) {
     fmt::print(", temperatures fitted on {} others", scored.calibration->labels().size());
   }
@@ -342,10 +343,10 @@ int main(int argument_count, char** arguments) {
   app.add_option("--text", chosen.text.text,
                  "a file whose bytes are tokens (a vocabulary of 256), packed by gzip or not");
   app.add_option("--tokens", chosen.text.tokens, "instead: token ids, integers of shape [N], .npy");
-  app.add_option("--limit", chosen.text.limit, "how many windows to use; 0: all");
+  app.add_option("--limit", chosen.text.limit, "how many windows to use, evenly spread over the text; 0: all");
   app.add_option("--calibration-text", chosen.calibration.text, "another text, that temperatures are fitted on");
   app.add_option("--calibration-tokens", chosen.calibration.tokens, "instead: its token ids");
-  app.add_option("--calibration-limit", chosen.calibration.limit, "how many windows of it; 0: all");
+  app.add_option("--calibration-limit", chosen.calibration.limit, "how many windows of it, evenly spread; 0: all");
   app.add_option("--context", chosen.context, "tokens of a window");
   app.add_option(
       "--choices", chosen.choices,

@@ -93,7 +93,7 @@ class window_predictions {
           pieces.push_back(network_->logits(text_->window(window).subspan(token, length), *cache, length));
         }
         detail::read_row(pieces[piece], k * length + token % tokens_at_once, log_probabilities, [&] {
-          return fmt::format("{}: member {}, window {}, token {}", text_->file, k, window, token + 1);
+          return fmt::format("{}: member {}, window {}, token {}", text_->file, k, text_->number(window), token + 1);
         });
         return log_probabilities;
       });
@@ -105,10 +105,11 @@ class window_predictions {
   }
 
   bad_input zero_probability(std::size_t example, std::size_t count) const {
-    return bad_input(mismatch_message(
-        fmt::format("{}: probability of token {} of window {}, in the mean of the first {} members", text_->file,
-                    example % text_->labels_per_window() + 1, example / text_->labels_per_window(), count),
-        "more than 0, for a temperature to be fitted", "0"));
+    return bad_input(
+        mismatch_message(fmt::format("{}: probability of token {} of window {}, in the mean of the first {} members",
+                                     text_->file, example % text_->labels_per_window() + 1,
+                                     text_->number(example / text_->labels_per_window()), count),
+                         "more than 0, for a temperature to be fitted", "0"));
   }
 
  private:

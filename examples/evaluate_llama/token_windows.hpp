@@ -6,24 +6,29 @@
 #include <pluria/io/unpacked_bytes.hpp>
 #include <pluria/nn/llama_configuration.hpp>
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <span>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "../common/integer_arrays.hpp"
 
 namespace pluria::examples {
 
-/// Whole windows of `context` tokens, one after the other.
+/// Whole windows of `context` tokens, side by side in the text unless only some of them are used.
 struct token_windows {
   std::string file;
   std::size_t context = 0;
   std::vector<std::int32_t> tokens;
-  std::size_t unused = 0;  ///< tokens of the text beyond them
+  std::size_t unused = 0;   ///< tokens of the text in no window that is used
+  std::size_t in_text = 0;  ///< windows that the text has
 
   std::size_t count() const { return tokens.size() / context; }
+  /// Which of the text's windows the one of an index is. Evenly spread, as a text's beginning is of few documents.
+  std::size_t number(std::size_t index) const { return index * in_text / count(); }
   std::span<const std::int32_t> window(std::size_t index) const {
     return std::span(tokens).subspan(index * context, context);
   }
@@ -101,7 +106,13 @@ inline token_windows load_windows(const text_options& chosen, const std::string&
         result.file, "at least " + std::to_string(chosen.limit) + " windows of " + std::to_string(context) + " tokens",
         std::to_string(result.count())));
   }
-  result.tokens.resize((chosen.limit == 0 ? result.count() : chosen.limit) * context);
+  result.in_text = result.count();
+  const std::vector<std::int32_t> text = std::move(result.tokens);
+  result.tokens.resize((chosen.limit == 0 ? result.in_text : chosen.limit) * context);
+  for (std::size_t i = 0; i < result.count(); ++i) {
+    const auto begin = text.begin() + static_cast<std::ptrdiff_t>(result.number(i) * context);
+    std::copy_n(begin, context, result.tokens.begin() + static_cast<std::ptrdiff_t>(i * context));
+  }
   result.unused = found - result.tokens.size();
   return result;
 }

@@ -369,9 +369,12 @@ TEST_CASE("a text is the same tokens as bytes, packed bytes and ids, on any numb
   CHECK(one[2]["nll"] != place.report("--text text.txt --seed 1" + arguments)["rows"][2]["nll"]);
 }
 
-TEST_CASE("windows are taken from the beginning of a text, and what is left over is not used", "[examples]") {
+TEST_CASE("some windows of a text are spread over it, and what is left over is not used", "[examples]") {
   const workplace place;
-  write_file(place / "two.txt", bytes_as_text(std::span(place.text).first(2 * context)));
+  // Two of five: the first and the third.
+  std::vector<std::int32_t> chosen(place.text.begin(), place.text.begin() + context);
+  chosen.insert(chosen.end(), place.text.begin() + 2 * context, place.text.begin() + 3 * context);
+  write_file(place / "two.txt", bytes_as_text(chosen));
   const std::string arguments = " --bits 4 --members 1";
   const nlohmann::json two = place.report("--text two.txt" + arguments);
   const nlohmann::json limited = place.report("--text text.txt --limit 2" + arguments);
@@ -520,7 +523,7 @@ TEST_CASE("evaluate_llama prints tables and what the scores mean, and draws", "[
       "--plots plots");
   INFO(result.output);
   REQUIRE(result.status == 0);
-  for (const char* part : {"model: ", "695 tokens in 5 windows of 140", "perpl.", "INT-4 LPE-BSR   1*", "12 questions",
+  for (const char* part : {"model: ", "695 tokens in 5 of 5 windows of 140", "perpl.", "INT-4 LPE-BSR   1*", "12 questions",
                            "bits are per byte", "teacher-forced", "errors of differences are over windows",
                            "the sum over its tokens", "errors are over questions", "an incomplete block"}) {
     INFO(part);

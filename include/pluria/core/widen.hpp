@@ -81,14 +81,17 @@ PLURIA_INLINE floats<Arch> floats_from_half(const std::byte* values) noexcept {
 #if defined(__AVX512F__)
   if constexpr (floats<Arch>::size == 16) {
     return _mm512_cvtph_ps(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(values)));
-  }
+  } else
 #endif
 #if defined(__F16C__)
-  if constexpr (floats<Arch>::size == 8) {
+      if constexpr (floats<Arch>::size == 8) {
     return _mm256_cvtph_ps(_mm_loadu_si128(reinterpret_cast<const __m128i*>(values)));
-  }
+  } else
 #endif
-  return floats_from_half_by_integers<Arch>(values);
+  {
+    // Behind an else: xsimd 8.1's comparisons of integers do not compile for AVX-512 without optimization.
+    return floats_from_half_by_integers<Arch>(values);
+  }
 }
 
 /// Four binary16 values as floats, again and again until the batch is full.
