@@ -196,9 +196,8 @@ class gguf_pass {
       halves.resize(2 * values.size());
       weights.read(first, std::span(values));
       check_finite(weights, values, first);
-      const auto large = std::find_if(values.begin(), values.end(), [](float value) {
-        return (half_from_float(value) & 0x7fffU) == 0x7c00U;
-      });
+      const auto large = std::find_if(values.begin(), values.end(),
+                                      [](float value) { return (half_from_float(value) & 0x7fffU) == 0x7c00U; });
       if (large != values.end()) {
         throw bad_input(mismatch_message(
             weights.where() + ", element " + std::to_string(first + static_cast<std::size_t>(large - values.begin())),

@@ -439,7 +439,8 @@ TEST_CASE("sample_checkpoint says what it cannot do with a GGUF file", "[example
   const program_result plan = sample(model + " --dry-run --include 'ffn_up.weight|four'");
   INFO(plan.output);
   CHECK(plan.status == 0);
-  CHECK(plan.output.find("four: its rows are not multiples of 32 weights: F16, as llama.cpp makes it") != std::string::npos);
+  CHECK(plan.output.find("four: its rows are not multiples of 32 weights: F16, as llama.cpp makes it") !=
+        std::string::npos);
   CHECK(plan.output.find("384 of 1694 parameters in 10 tensors are rounded, 5.50 bits each") != std::string::npos);
 }
 
