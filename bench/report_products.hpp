@@ -118,7 +118,7 @@ inline void print_matmul(const report& from) {
 
 /// Images per second through all members of a network.
 inline void print_engines(const report& from) {
-  std::puts("| engine, activations | images per second | time / float engine |\n|---|---|---|");
+  std::puts("| engine, activations | images or tokens per second | time / float engine |\n|---|---|---|");
   for (const measurement& measured : from.rates) {
     std::printf("| %s | %.3g | %.2f |\n", measured.name.c_str(), measured("operations_per_second"),
                 measured("of_reference"));
