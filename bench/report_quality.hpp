@@ -12,6 +12,7 @@
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
+#include <limits>
 #include <nlohmann/json.hpp>
 #include <optional>
 #include <string>
@@ -170,7 +171,17 @@ inline bool draw_quality(const quality& shown, const std::filesystem::path& fold
   pluria::write_file(folder / (name + ".dat"), data);
   const char* const colours[] = {"#444444", "#0072b2", "#d55e00", "#009e73"};
   const auto panel = [&](int column, const std::string& label, const std::string& key) {
-    std::string text = "set xlabel '" + label + "'\n" + key + "\nplot ";
+    double least = std::numeric_limits<double>::infinity();
+    double most = 0.0;
+    for (const quality_point& point : shown.points) {
+      const double x = column == 1 ? point.milliseconds.value_or(point.size) : point.size;
+      if (column != 1 || point.milliseconds) {
+        least = std::min(least, x);
+        most = std::max(most, x);
+      }
+    }
+    std::string text = "set xlabel '" + label + "'\n" + key + "\nset xrange [" + std::to_string(0.75 * least) + ":" +
+                       std::to_string(1.3 * most) + "]\nplot ";
     for (std::size_t i = 0; i < curves.size(); ++i) {
       const std::string index =
           "'" + name + ".dat' index " + std::to_string(i) + " using " + std::to_string(column) + ":";
@@ -184,15 +195,14 @@ inline bool draw_quality(const quality& shown, const std::filesystem::path& fold
     }
     return text + "\n";
   };
-  pluria::write_file(
-      folder / (name + ".gnuplot"),
-      "set terminal pngcairo size 1320,520 font ',11'\nset output '" + name +
-          ".png'\nset grid lc rgb '#eeeeee'\nset border 3\nset tics nomirror\nset logscale x\nset offsets graph 0.08, "
-          "graph 0.08, graph 0.06, graph 0.03\nset xtics "
-          "(0.5,1,2,3,4,5,8,10,15,20,30,50,70,100,150,200,300,500)\nset ylabel '" +
-          shown.nll_label + "'\nset multiplot\nset origin 0,0\nset size 0.42,1\n" +
-          panel(1, shown.time_label, "unset key") + "set origin 0.42,0\nset size 0.58,1\nunset ylabel\n" +
-          panel(2, shown.size_label, "set key outside right center reverse Left") + "unset multiplot\n");
+  pluria::write_file(folder / (name + ".gnuplot"),
+                     "set terminal pngcairo size 1320,520 font ',11'\nset output '" + name +
+                         ".png'\nset grid lc rgb '#eeeeee'\nset border 3\nset tics nomirror\nset logscale x\nset xtics "
+                         "(0.5,1,2,3,4,5,8,10,15,20,30,50,70,100,150,200,300,500)\nset ylabel '" +
+                         shown.nll_label + "'\nset multiplot\nset origin 0,0\nset size 0.42,1\n" +
+                         panel(1, shown.time_label, "unset key") +
+                         "set origin 0.42,0\nset size 0.58,1\nunset ylabel\n" +
+                         panel(2, shown.size_label, "set key outside right center reverse Left") + "unset multiplot\n");
   return std::system("command -v gnuplot > /dev/null 2>&1") == 0 &&
          std::system(("cd '" + folder.string() + "' && gnuplot " + name + ".gnuplot").c_str()) == 0;
 }
