@@ -136,8 +136,8 @@ execute_process(
   COMMAND ${REPORT} decode_quality ${FOLDER}/steps.json --evaluation ${FOLDER}/channel.json ${FOLDER}/group-32.json
   OUTPUT_VARIABLE quality COMMAND_ERROR_IS_FATAL ANY
 )
-foreach(expected "| bfloat16 | 250 | 16 | 0.3000 | 0.1000 |" "| INT-8 | 250 | 12.5 |" "| INT-5 | | 12.5 |"
-                 "| INT-8 (32) | | 12.5 |" "| 8 members INT-4, groups of 32 | 250 | 12.5 | 0.2500 | 0.2000 |"
+foreach(expected "| 16 bits | 250 | 16 | 0.3000 | 0.1000 |" "| INT-8 | 250 | 12.5 |" "| INT-5 | | 12.5 |"
+                 "| INT-5 (32) | | 12.5 |" "| 8 members INT-4, groups of 32 | 250 | 12.5 | 0.2500 | 0.2000 |"
 )
   string(FIND "${quality}" "${expected}" place)
   if(place EQUAL -1)

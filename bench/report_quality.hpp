@@ -99,9 +99,9 @@ inline quality quality_of_products(const report& from, const nlohmann::json& eva
   return shown;
 }
 
-/// Full precision in bfloat16; every INT-b to nearest; ensembles of 2 to 16 INT-4 members over a shared floor, per
-/// channel and in groups of 32. `from` has the steps of bench_decode, `evaluations` were written by evaluate_llama with
-/// calibration text, one for each granularity. What was not timed has no time.
+/// Full precision at the time of bfloat16; every INT-b to nearest; ensembles of 2 to 16 INT-4 members over a shared
+/// floor, per channel and in groups of 32. `from` has the steps of bench_decode, `evaluations` were written by
+/// evaluate_llama with calibration text, one for each granularity. What was not timed has no time.
 inline quality quality_of_decoding(const report& from, const std::vector<nlohmann::json>& evaluations) {
   const std::string size = "1.1 billion, context 128";
   quality shown{{},
@@ -110,7 +110,8 @@ inline quality quality_of_decoding(const report& from, const std::vector<nlohman
                 "bits",
                 "negative log-likelihood, nats per byte of held-out text"};
   const nlohmann::json& first = evaluations.at(0);
-  shown.points.push_back({"bfloat16", "", detail::milliseconds_of(from, "bfloat16", size), 16.0,
+  // Scored as the float16 file that it is; the time is that of as many bits.
+  shown.points.push_back({"16 bits", "", detail::milliseconds_of(from, "bfloat16", size), 16.0,
                           first.at("full_precision").at("nll"), first.at("full_precision_calibrated").at("nll")});
   for (const nlohmann::json& evaluation : evaluations) {
     for (const nlohmann::json& row : evaluation.at("rows")) {
@@ -119,13 +120,15 @@ inline quality quality_of_decoding(const report& from, const std::vector<nlohman
       const std::string bits = "INT-" + std::to_string(row.at("bits").get<int>());
       const std::string members = std::to_string(row.at("members").get<std::size_t>());
       const bool is_ensemble = row.at("method") == "bsr";
-      if (is_ensemble && !(bits == "INT-4" && detail::is_shown(row) && members != "1")) {
+      // INT-8 in groups has the NLL of INT-8 per channel, and no time.
+      if ((is_ensemble && !(bits == "INT-4" && detail::is_shown(row) && members != "1")) ||
+          (bits == "INT-8" && is_grouped)) {
         continue;
       }
       const std::string form = is_ensemble       ? "shared floor " + bits + ", " + granules + ", S=" + members
                                : bits == "INT-8" ? "INT-8 to nearest, channel"
                                                  : "packed " + bits + ", " + granules + ", S=1";
-      const measurement* const timed = is_grouped && bits == "INT-8" ? nullptr : from.rate(form, size);
+      const measurement* const timed = from.rate(form, size);
       shown.points.push_back({is_ensemble ? members : bits + (is_grouped ? " (32)" : ""),
                               is_ensemble ? bits + ", " + granules : "",
                               timed == nullptr ? std::nullopt : std::optional(1e3 * (*timed)("seconds")),
@@ -156,19 +159,19 @@ inline bool draw_quality(const quality& shown, const std::filesystem::path& fold
       curves.push_back(point.curve);
     }
   }
-  std::string data;
+  std::string blocks;
   for (const std::string& curve : curves) {
     for (const quality_point& point : shown.points) {
       if (point.curve == curve) {
-        data += (point.milliseconds ? std::to_string(*point.milliseconds) : "NaN") + " " + std::to_string(point.size) +
-                " " + std::to_string(point.nll) + " " + std::to_string(point.calibrated_nll) + " \"" + point.name +
-                "\"\n";
+        blocks += (point.milliseconds ? std::to_string(*point.milliseconds) : "NaN") + " " +
+                  std::to_string(point.size) + " " + std::to_string(point.nll) + " " +
+                  std::to_string(point.calibrated_nll) + " \"" + point.name + "\"\n";
       }
     }
-    data += "\n\n";
+    blocks += "\n\n";
   }
   std::filesystem::create_directories(folder);
-  pluria::write_file(folder / (name + ".dat"), data);
+  pluria::write_file(folder / (name + ".dat"), blocks);
   const char* const colours[] = {"#444444", "#0072b2", "#d55e00", "#009e73"};
   const auto panel = [&](int column, const std::string& label, const std::string& key) {
     double least = std::numeric_limits<double>::infinity();

@@ -47,8 +47,9 @@ class progress {
     constexpr std::size_t width = 24;
     const auto filled = std::min(width, static_cast<std::size_t>(share * static_cast<double>(width)));
     const std::string bar = std::string(filled, '#') + std::string(width - filled, '.');
-    fmt::print(stderr, "\r[{}] {:3.0f} %  {}  {:.0f} {}/s  {}:{:02} left\x1b[K", bar, 100 * share, text_,
-               rate / steps_per_unit_, unit_, left / 60, left % 60);
+    fmt::print(stderr, "\r[{}] {:3.0f} % of {:.0f} {}  {}  {:.0f} {}/s  {}:{:02} left\x1b[K", bar, 100 * share,
+               static_cast<double>(total_) / steps_per_unit_, unit_, text_, rate / steps_per_unit_, unit_, left / 60,
+               left % 60);
     std::fflush(stderr);
   }
 

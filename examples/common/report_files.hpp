@@ -49,7 +49,7 @@ class report_files {
       csv_->commit();
     }
     if (json_) {
-      json_->write(report.dump(1) + "\n");
+      json_->write(report.dump(1, ' ', false, nlohmann::ordered_json::error_handler_t::replace) + "\n");
       json_->commit();
     }
     if (plots_.empty()) {

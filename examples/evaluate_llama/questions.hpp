@@ -14,7 +14,6 @@
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
-#include <limits>
 #include <nlohmann/json.hpp>
 #include <string>
 #include <string_view>
@@ -89,7 +88,7 @@ inline std::vector<std::int32_t> read_token_ids(const nlohmann::json& ids, const
   std::vector<std::int32_t> result;
   for (const nlohmann::json& id : ids) {
     const std::string place = where + "[" + std::to_string(result.size()) + "]";
-    if (!id.is_number_integer() || (id.is_number_unsigned() && id > std::numeric_limits<std::int64_t>::max())) {
+    if (!id.is_number_integer() || (id.is_number_unsigned() && id.get<std::uint64_t>() >> 63 != 0)) {
       throw bad_input(mismatch_message(place, "a token id", id.dump()));
     }
     result.push_back(token_id(id.get<std::int64_t>(), place, configuration));

@@ -17,12 +17,12 @@ import numpy as np
 
 
 def read_safetensors(path):
-    data = path.read_bytes()
-    size = int.from_bytes(data[:8], "little")
-    header = json.loads(data[8:8 + size])
+    content = path.read_bytes()
+    size = int.from_bytes(content[:8], "little")
+    header = json.loads(content[8:8 + size])
     header.pop("__metadata__", None)
     types = {"F32": np.float32, "F16": np.float16}
-    return {name: np.frombuffer(data[8 + size:][slice(*entry["data_offsets"])], types[entry["dtype"]])
+    return {name: np.frombuffer(content[8 + size:][slice(*entry["data_offsets"])], types[entry["dtype"]])
             .reshape(entry["shape"]) for name, entry in header.items()}
 
 

@@ -9,7 +9,7 @@ reStructuredText that Debian's package python3.11-doc (3.11.2-6+deb12u9) install
 /usr/share/doc/python3.11/html/_sources. Tokens are bytes, so that there is no tokenizer.
 
 Split by document: the SHA-256 of its path, modulo 10, makes it held-out text (0), calibration text (1) or
-training text. The calibration text stops the training and chooses nothing else here; programs fit their
+training text. The calibration text chooses the epoch that is kept, and nothing else; programs fit their
 temperatures on it. The held-out text only reports.
 
 Writes config.json, model.safetensors (float16), training.json (losses of the float16 weights, computed in

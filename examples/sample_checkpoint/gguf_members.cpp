@@ -132,14 +132,15 @@ gguf_choice choose(const gguf_checkpoint& source, selection select) {
   return choice;
 }
 
-// The type that most rounded weights have.
-ggml_type main_type(const gguf_checkpoint& source, const gguf_choice& choice) {
-  ggml_type best = ggml_type::q5_0;
+// The type that most weights have, of those that `general.file_type` has a number for.
+ggml_type main_type(const gguf_checkpoint& source, std::span<const ggml_type> types) {
+  ggml_type best = ggml_type::q4_0;
   std::size_t most = 0;
-  for (const ggml_type type : {ggml_type::q4_0, ggml_type::q5_0, ggml_type::q8_0}) {
+  for (const ggml_type type :
+       {ggml_type::q4_0, ggml_type::q5_0, ggml_type::q8_0, ggml_type::f16, ggml_type::bf16, ggml_type::f32}) {
     std::size_t weights = 0;
-    for (std::size_t i = 0; i < choice.blocks.size(); ++i) {
-      weights += choice.blocks[i] == type ? source.tensors()[i].size() : 0;
+    for (std::size_t i = 0; i < types.size(); ++i) {
+      weights += types[i] == type ? source.tensors()[i].size() : 0;
     }
     if (weights > most) {
       best = type;
@@ -200,7 +201,7 @@ class gguf_pass {
                                       [](float value) { return (half_from_float(value) & 0x7fffU) == 0x7c00U; });
       if (large != values.end()) {
         throw bad_input(mismatch_message(
-            weights.where() + ", element " + std::to_string(first + static_cast<std::size_t>(large - values.begin())),
+            weights.where() + ", index " + std::to_string(first + static_cast<std::size_t>(large - values.begin())),
             "a value that F16 holds, which its rows of " + std::to_string(weights.columns()) + " become",
             std::to_string(*large)));
       }
@@ -267,6 +268,10 @@ class gguf_pass {
 
 std::uint64_t fingerprint(const gguf_checkpoint& source) {
   std::string text;
+  for (const gguf_entry& entry : source.metadata()) {
+    text += entry.key + ' ' +
+            std::to_string(name_hash({reinterpret_cast<const char*>(entry.bytes.data()), entry.bytes.size()})) + '\n';
+  }
   for (const gguf_tensor& current : source.tensors()) {
     text += fingerprint_of(current.name(), std::string(name_of(current.type())), current.shape(), current.bytes());
   }
@@ -318,12 +323,13 @@ void sample_gguf(const sample_options& chosen) {
   const any_rounding rounding = rounding_of(chosen);
   const file_state state = file_state::of_input(chosen.input);
   const gguf_checkpoint source = load_gguf(chosen.input);
-  const gguf_choice choice = choose(source, selection(chosen.include, chosen.exclude, chosen.bits, chosen.bits_for));
+  const gguf_choice choice = choose(
+      source, selection(chosen.include, chosen.exclude, chosen.bits, chosen.bits_for, quantized_in_gguf_by_default));
   std::vector<ggml_type> types;
   for (std::size_t i = 0; i < choice.blocks.size(); ++i) {
     types.push_back(choice.blocks[i].value_or(source.tensors()[i].type()));
   }
-  const gguf_plan plan(source, types, main_type(source, choice));
+  const gguf_plan plan(source, types, main_type(source, types));
   if (chosen.dry_run) {
     print_choice(source, choice, plan, chosen);
   } else {

@@ -37,7 +37,7 @@ namespace {
 using namespace pluria;
 using namespace pluria::examples;
 
-// Bits of codes and scales for each rounded weight, as the library would store one member.
+// Bits of codes and scales for each rounded weight, as the library stores one member: rows in whole blocks.
 double packed_bits_per_weight(const sampling_plan& plan, const std::string& granularity) {
   double bits = 0.0;
   for (const auto& tensors : plan.shards()) {
@@ -50,7 +50,8 @@ double packed_bits_per_weight(const sampling_plan& plan, const std::string& gran
         }
         const std::size_t granules =
             granularity == "tensor" ? 1 : granule_map::groups(source.rows(), source.columns(), group).size();
-        bits += static_cast<double>(source.size()) * planned.quantizer->bits() + 32.0 * static_cast<double>(granules);
+        const std::size_t padded = source.rows() * blocks_per_row(source.columns()) * block_size;
+        bits += static_cast<double>(padded) * planned.quantizer->bits() + 32.0 * static_cast<double>(granules);
       }
     }
   }
@@ -188,6 +189,17 @@ class shard_pass {
   std::future<void> writing_;  // of what the other buffer holds; ends before what it uses
 };
 
+// Which of a shard's tensors are rounded to which number system, as JSON.
+std::string systems_of(const std::vector<planned_tensor>& tensors) {
+  nlohmann::ordered_json systems = nlohmann::ordered_json::object();
+  for (const planned_tensor& planned : tensors) {
+    if (planned.quantizer) {
+      systems[planned.source->name()] = planned.quantizer->system();
+    }
+  }
+  return systems.dump();
+}
+
 // The index of a sharded checkpoint; its total size changes where dtypes do.
 void write_index(const std::filesystem::path& index, const std::filesystem::path& folder, std::size_t member_bytes,
                  bool same_size) {
@@ -197,6 +209,9 @@ void write_index(const std::filesystem::path& index, const std::filesystem::path
   }
   std::ifstream stream(index);
   auto content = nlohmann::ordered_json::parse(stream);
+  if (!content["metadata"].is_object()) {  // what it may hold beside the size is not required
+    content["metadata"] = nlohmann::ordered_json::object();
+  }
   content["metadata"]["total_size"] = member_bytes;
   write_file(folder / index.filename(), content.dump(2) + "\n");
 }
@@ -229,6 +244,9 @@ void sample_safetensors(const sample_options& chosen) {
       std::vector<text_map> metadata;
       for (std::size_t m = 0; m < places.size(); ++m) {
         metadata.push_back(identity.metadata(first + m, source.shards()[s].weights.metadata()));
+        if (plan.systems().size() > 1) {
+          metadata.back()["pluria.tensors"] = systems_of(plan.shards()[s]);
+        }
       }
       shard_pass(source.shards()[s], plan.shards()[s], places, metadata, rounding, first, chosen.threads, shown).run();
     }
@@ -251,7 +269,8 @@ void sample_safetensors(const sample_options& chosen) {
   for (const auto& [type, digits] : {std::pair{dtype::bf16, 8}, std::pair{dtype::f16, 11}}) {
     if (plan.has_narrow(type)) {
       fmt::print(
-          "{0} holds {1} binary digits: grid values are stored to the nearest, within 2^-{1} of their size"
+          "{0} holds {1} binary digits: grid values are stored to the nearest, within 2^-{1} of their size where they "
+          "are normal"
           " (--dtype F32 stores them exactly)\n",
           name_of(type), digits);
     }

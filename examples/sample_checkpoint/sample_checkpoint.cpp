@@ -32,6 +32,13 @@ void run(sample_options chosen) {
   if (chosen.members == 0 || chosen.members > 65535) {
     throw bad_input(mismatch_message("--members", "1..65535", std::to_string(chosen.members)));
   }
+  constexpr std::uint64_t most = std::uint64_t{1} << 32;  // of independent members (random/address.hpp)
+  if (chosen.first > most - chosen.members) {
+    throw bad_input(mismatch_message(
+        "--first",
+        "at most " + std::to_string(most - chosen.members) + " for " + std::to_string(chosen.members) + " members",
+        std::to_string(chosen.first)));
+  }
   if (chosen.method == "rtn") {
     chosen.members = 1;  // all would be the same
     chosen.first = 0;

@@ -6,10 +6,14 @@
 #include <pluria/quantize/rule.hpp>
 #include <pluria/tensor/checkpoint.hpp>
 
+#include <algorithm>
 #include <cstddef>
+#include <iterator>
 #include <optional>
 #include <regex>
+#include <span>
 #include <string>
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -33,13 +37,59 @@ struct name_pattern {
   bool matches(const std::string& name) const { return std::regex_search(name, expression); }
 };
 
+/// Which tensors of a GGUF file are rounded by default: of those that all checkpoints' are, the ones that llama.cpp's
+/// own quantization takes (tensor_allows_quantization in its llama-quant.cpp). Norms, gates of experts, short
+/// convolutions, and the small matrices of RWKV stay, some because it cannot run them otherwise.
+inline bool quantized_in_gguf_by_default(std::string_view name, std::span<const std::size_t> shape) {
+  constexpr std::string_view kept[] = {"_norm.weight",
+                                       "ffn_gate_inp.weight",
+                                       "ffn_gate_tid2eid.weight",
+                                       "altup",
+                                       "laurel",
+                                       "per_layer_model_proj",
+                                       "token_types.weight",
+                                       "ssm_conv1d",
+                                       "shortconv.conv",
+                                       "indexer.k_proj",
+                                       "indexer.q_proj",
+                                       "time_mix_first",
+                                       "time_mix_w0",
+                                       "time_mix_w1",
+                                       "time_mix_w2",
+                                       "time_mix_v0",
+                                       "time_mix_v1",
+                                       "time_mix_v2",
+                                       "time_mix_a0",
+                                       "time_mix_a1",
+                                       "time_mix_a2",
+                                       "time_mix_g1",
+                                       "time_mix_g2",
+                                       "time_mix_decay_w",
+                                       "time_mix_lerp_fused",
+                                       "attn_rel_b.weight",
+                                       "sam.pos_embd",
+                                       "sam.neck.",
+                                       "sam.net_",
+                                       ".rel_pos",
+                                       ".patch_embd",
+                                       ".patch_merger",
+                                       "a.rvq.codebook",
+                                       "mm.a.code_embd"};
+  return quantized_by_default(name, shape) &&
+         std::none_of(std::begin(kept), std::end(kept),
+                      [&](std::string_view part) { return name.find(part) != std::string_view::npos; });
+}
+
 /// Decides, tensor by tensor, and finds patterns that matched nothing.
 class selection {
  public:
-  /// `bits_for` are REGEX=BITS, of which the first that matches counts; bits are in 2..8. Throws bad_input, naming the
-  /// option.
-  selection(const std::string& include, const std::string& exclude, int bits, const std::vector<std::string>& bits_for)
-      : bits_(bits) {
+  using default_rule = bool (*)(std::string_view name, std::span<const std::size_t> shape);
+
+  /// `bits_for` are REGEX=BITS, of which the first that matches counts; bits are in 2..8. `by_default` decides where
+  /// nothing is included by name. Throws bad_input, naming the option.
+  selection(const std::string& include, const std::string& exclude, int bits, const std::vector<std::string>& bits_for,
+            default_rule by_default = quantized_by_default)
+      : by_default_(by_default), bits_(bits) {
     if (!include.empty()) {
       include_.emplace(include, "--include");
     }
@@ -59,7 +109,7 @@ class selection {
   /// The bits of a tensor, or nothing where it stays as it is: without --include what is quantized by default, else
   /// whatever matches and has two or more dimensions.
   std::optional<int> operator()(const std::string& name, const tensor_shape& shape) {
-    const bool included = include_ ? shape.size() >= 2 && include_->matches(name) : quantized_by_default(name, shape);
+    const bool included = include_ ? shape.size() >= 2 && include_->matches(name) : by_default_(name, shape);
     const bool excluded = exclude_ && exclude_->matches(name);
     includes_any_ = includes_any_ || included;
     excludes_any_ = excludes_any_ || excluded;
@@ -105,6 +155,7 @@ class selection {
     bool matched = false;
   };
 
+  default_rule by_default_;
   std::optional<name_pattern> include_;
   std::optional<name_pattern> exclude_;
   int bits_;

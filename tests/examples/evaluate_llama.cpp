@@ -629,7 +629,8 @@ TEST_CASE("evaluate_llama names the line of a question that will not do", "[exam
   check(R"({"context": [1, "a"], "choices": [[2], [3]], "answer": 0})", {"\"context\"[1]", "token id", "\"a\""});
   check(R"({"context": [1, 2.5], "choices": [[2], [3]], "answer": 0})", {"\"context\"[1]", "token id", "2.5"});
   check(R"({"context": [256], "choices": [[2], [3]], "answer": 0})", {"\"context\"[0]", "0..255", "256"});
-  check(R"({"context": [18446744073709551615], "choices": [[2], [3]], "answer": 0})", {"\"context\"[0]", "token id"});
+  check(R"({"context": [18446744073709551615], "choices": [[2], [3]], "answer": 0})",
+        {"\"context\"[0]", "token id", "18446744073709551615"});
   check(R"({"context": [1], "choices": [[2]], "answer": 0})", {"\"choices\"", "two"});
   check(R"({"context": [1], "choices": [[2], [3, -4]], "answer": 0})", {"\"choices\"[1][1]", "0..255", "-4"});
   check(R"({"context": [1], "choices": [[2], []], "answer": 0})", {"\"choices\"[1]", "at least one"});

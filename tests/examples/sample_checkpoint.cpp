@@ -18,6 +18,7 @@
 #include <thread>
 #include <vector>
 
+#include "../../examples/sample_checkpoint/selection.hpp"
 #include "examples/program.hpp"
 #include "support/catch.hpp"
 #include "support/integer_weights.hpp"
@@ -171,12 +172,20 @@ TEST_CASE("patterns choose tensors and widths", "[examples]") {
   const auto common = nlohmann::json::parse(read_text(folder / "out/pluria.json"));
   CHECK(common["tensors"] == nlohmann::json{{"model.embed_tokens.weight", "INT-6 channel"},
                                             {"model.layers.0.up_proj.weight", "INT-3 channel"}});
+  // The files of a member say it of themselves, too.
+  nlohmann::json own = nlohmann::json::object();
+  for (const auto& entry : fs::directory_iterator(folder.path / "out/member-000")) {
+    if (entry.path().extension() == ".safetensors") {
+      own.update(nlohmann::json::parse(load_safetensors(entry.path()).metadata().at("pluria.tensors")));
+    }
+  }
+  CHECK(own == nlohmann::json{{"model.embed_tokens.weight", "INT-6"}, {"model.layers.0.up_proj.weight", "INT-3"}});
   const program_result plan =
       sample((folder / "in") + " --dry-run --members 4 --include proj --bits-for up_proj=4 --granularity group:32");
   INFO(plan.output);
   CHECK(plan.status == 0);
-  // 64 x 64 in 5 bits and 96 x 64 in 4, 32 bits of scale for 32 weights.
-  CHECK(plan.output.find("10240 of 13504 parameters in 4 tensors are rounded, 5.40 bits each with their scales") !=
+  // 64 x 64 in 5 bits and 96 x 64 in 4, rows filled up to 128, 32 bits of scale for 32 weights.
+  CHECK(plan.output.find("10240 of 13504 parameters in 4 tensors are rounded, 9.80 bits each with their scales") !=
         std::string::npos);
   CHECK(plan.output.find("model.norm.weight") != std::string::npos);
   CHECK_FALSE(fs::exists(folder.path / "in/pluria.json"));
@@ -267,6 +276,8 @@ TEST_CASE("sample_checkpoint names what is wrong with its input", "[examples]") 
   check_refused(tiny, {"--output: expected a folder"});
   check_refused((folder / "none") + output, {"none: cannot be opened"});
   check_refused(tiny + output + " --members 0", {"--members: expected 1..65535, found 0"});
+  check_refused(tiny + output + " --first 4294967292", {"--first: expected at most 4294967288", "found 4294967292"});
+  check_refused(tiny + output + " --first 18446744073709551615", {"--first: expected at most 4294967288"});
   check_refused(tiny + output + " --bits 9", {"--bits"});
   check_refused(tiny + output + " --method median", {"--method: expected bsr or rtn"});
   check_refused(tiny + output + " --granularity row", {"--granularity: expected channel, tensor or group:G"});
@@ -372,6 +383,35 @@ TEST_CASE("members of a GGUF file are blocks that were rounded on the scale they
     CHECK(member.find("pluria.member") != nullptr);
   }
   CHECK(rounded == 2 * 4);
+}
+
+TEST_CASE("what llama.cpp keeps of a GGUF file stays by default", "[examples]") {
+  using pluria::examples::quantized_in_gguf_by_default;
+  const std::vector<std::size_t> shape{64, 64};
+  for (const char* name : {"blk.0.attn_q.weight", "output.weight", "blk.0.ffn_down_exps.weight",
+                           "blk.0.time_mix_value.weight", "blk.0.time_mix_gate.weight", "blk.0.ssm_in.weight"}) {
+    CAPTURE(name);
+    CHECK(quantized_in_gguf_by_default(name, shape));
+  }
+  for (const char* name :
+       {"token_embd.weight", "blk.0.ssm_conv1d.weight", "blk.0.ffn_gate_inp.weight", "blk.0.time_mix_w1.weight",
+        "blk.0.attn_q_norm.weight", "token_types.weight", "rope_freqs"}) {
+    CAPTURE(name);
+    CHECK_FALSE(quantized_in_gguf_by_default(name, shape));
+  }
+}
+
+TEST_CASE("a GGUF file's type is that of most of its weights", "[examples]") {
+  const scratch folder;
+  const std::string model = PLURIA_SOURCE_DIR "/tests/io/reference/gguf/model.gguf";
+  const auto type_of = [&](const std::string& name, const std::string& arguments) {
+    check_done(model + " --output " + (folder / name) + " --members 1 --exclude attn_k " + arguments);
+    const gguf_checkpoint member = load_gguf(folder.path / name / "member-000/model.gguf");
+    const gguf_entry* const entry = member.find("general.file_type");
+    return entry == nullptr ? std::nullopt : entry->number();
+  };
+  CHECK(type_of("most", "--bits 4") == gguf_file_type(ggml_type::q4_0));
+  CHECK(type_of("few", "--bits 4 --include ffn_up.weight") != gguf_file_type(ggml_type::q4_0));
 }
 
 TEST_CASE("rows of a GGUF file that are no whole blocks become F16", "[examples]") {

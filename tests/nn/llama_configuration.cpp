@@ -130,10 +130,15 @@ TEST_CASE("a text ends at no token, one, or any of several", "[nn]") {
   CHECK(read(with("eos_token_id", nullptr)).end_tokens.empty());
   CHECK(read(with("eos_token_id", {128001, 128008, 128009})).end_tokens ==
         std::vector<std::int32_t>{128001, 128008, 128009});
-  for (const json& value : {json("</s>"), json(2.5), json(std::int64_t{1} << 32), json{{"a", 1}}, json{1, nullptr}}) {
+  for (const json& value : {json("</s>"), json(2.5), json(std::int64_t{1} << 32), json(~std::uint64_t{0}), json(-1),
+                            json{{"a", 1}}, json{1, nullptr}}) {
     CHECK(refusal_of(with("eos_token_id", value)) ==
           "\"eos_token_id\": expected a token id or an array of them, found " + value.dump());
   }
+}
+
+TEST_CASE("a number that is zero as a float is not positive", "[nn]") {
+  CHECK(refusal_of(with("rms_norm_eps", 1e-60)) == "\"rms_norm_eps\": expected a positive number, found 1e-60");
 }
 
 TEST_CASE("rotary settings are read in the spellings of transformers 4 and 5", "[nn]") {

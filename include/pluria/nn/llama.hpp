@@ -41,12 +41,10 @@ class llama {
   /// them, matrices from `make`. Throws bad_input, naming file and tensor, when a tensor is missing, misshapen or
   /// unknown.
   llama(std::span<const checkpoint> members, const matrix_factory& make, llama_configuration configuration)
-      : configuration_(std::move(configuration)),
+      : configuration_(checked(members, std::move(configuration))),
         rotation_(configuration_.head_width, configuration_.rope_theta, configuration_.scaling) {
-    require(!members.empty(), "llama: at least one member");
     const llama_configuration& c = configuration_;
     for (const checkpoint& member : members) {
-      check_llama_tensors(member, c);
       embeddings_.push_back(member[embedding_name]);
     }
     const auto norm = [&](const std::string& name) {
@@ -134,6 +132,15 @@ class llama {
   struct workspace {
     activations residual, normalized, queries, keys, values, attended, gate, up, last, logits;
   };
+
+  // Before anything is made of the sizes that it says.
+  static llama_configuration checked(std::span<const checkpoint> members, llama_configuration configuration) {
+    require(!members.empty(), "llama: at least one member");
+    for (const checkpoint& member : members) {
+      check_llama_tensors(member, configuration);
+    }
+    return configuration;
+  }
 
   cache_sizes sizes_of_cache(std::size_t capacity) const {
     const llama_configuration& c = configuration_;

@@ -74,7 +74,7 @@ class json_fields {
 
   double positive(const char* name, std::optional<double> otherwise = std::nullopt) const {
     return value_or(name, otherwise, "a positive number", [](const nlohmann::json& value) {
-      return value.is_number() && value.get<double>() > 0.0 && std::isfinite(value.get<float>());
+      return value.is_number() && value.get<float>() > 0.0F && std::isfinite(value.get<float>());
     });
   }
 
@@ -173,7 +173,7 @@ inline std::vector<std::int32_t> read_end_tokens(const json_fields& fields) {
   }
   std::vector<std::int32_t> tokens;
   for (const nlohmann::json& token : value->is_array() ? *value : nlohmann::json::array({*value})) {
-    if (!token.is_number_integer() || token != token.get<std::int32_t>()) {
+    if (!token.is_number_unsigned() || token.get<std::uint64_t>() > 2147483647U) {
       throw fields.mismatch("eos_token_id", "a token id or an array of them");
     }
     tokens.push_back(token.get<std::int32_t>());
