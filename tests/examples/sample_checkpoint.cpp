@@ -445,6 +445,25 @@ TEST_CASE("rows of a GGUF file that are no whole blocks become F16", "[examples]
   CHECK(four(load_gguf(folder / "kept/member-000/model.gguf")).type() == ggml_type::f32);
 }
 
+TEST_CASE("a weight that F16 cannot hold is refused where rows become F16", "[examples]") {
+  const scratch folder;
+  const std::string model = PLURIA_SOURCE_DIR "/tests/io/reference/gguf/model.gguf";
+  std::string content = read_text(model);
+  const gguf_checkpoint source = load_gguf(model);
+  const auto four = std::find_if(source.tensors().begin(), source.tensors().end(),
+                                 [](const gguf_tensor& current) { return current.name() == "four"; });
+  REQUIRE(four != source.tensors().end());
+  const std::string weights(reinterpret_cast<const char*>(four->bytes().data()), four->bytes().size());
+  const std::size_t place = content.find(weights);
+  REQUIRE(place != std::string::npos);
+  const float large = 1e6F;
+  content.replace(place + 8, sizeof(large), reinterpret_cast<const char*>(&large), sizeof(large));
+  write_file(folder.path / "large.gguf", content);
+  check_refused((folder / "large.gguf") + " --output " + (folder / "out") + " --include 'ffn_up.weight|four'",
+                {"large.gguf: tensor \"four\", index 2: expected a value that F16 holds", "found 1000000"});
+  CHECK_FALSE(fs::exists(folder.path / "out/member-000"));
+}
+
 TEST_CASE("a GGUF file that is rounded to nearest has the tensors of ggml's own", "[examples]") {
   const scratch folder;
   const std::string reference = PLURIA_SOURCE_DIR "/tests/io/reference/gguf";
