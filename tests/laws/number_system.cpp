@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 // The laws of <pluria/number/concept.hpp>, for every number system: a new one is a line in `number_systems`.
 
+#include <pluria/core/magnitude.hpp>
 #include <pluria/number/concept.hpp>
 #include <pluria/number/half_scaled_int.hpp>
 #include <pluria/number/symmetric_int.hpp>
@@ -75,6 +76,14 @@ float direction(const typename N::granule& granule) {
   return N::decode(N::min_code, granule) < N::decode(N::max_code, granule) ? 1.0F : -1.0F;
 }
 
+// Whether a weight lies outside the grid.
+template <class N>
+bool is_beyond(float weight, const typename N::granule& granule) {
+  const float first = N::decode(N::min_code, granule);
+  const float last = N::decode(N::max_code, granule);
+  return weight < std::min(first, last) || weight > std::max(first, last);
+}
+
 // The granule's own weights and others: every grid point and midpoint, their neighbours, and far outside.
 template <class N>
 std::vector<float> weights_around(std::vector<float> weights, const typename N::granule& granule) {
@@ -100,6 +109,30 @@ TEMPLATE_LIST_TEST_CASE("values strictly increase with the code, or fall where t
     }
     if constexpr (pluria::scaled_system<TestType>) {
       REQUIRE((granule.scale > 0.0F) == (sign > 0.0F));
+    }
+  }
+}
+
+TEMPLATE_LIST_TEST_CASE("values are the scale times the unit of the code, where a system says so", "[laws]",
+                        number_systems) {
+  if constexpr (pluria::factored_system<TestType>) {
+    for (const auto& weights : granules_of_weights<TestType>()) {
+      const auto granule = TestType::fit(weights);
+      for (std::int32_t code = TestType::min_code; code <= TestType::max_code; ++code) {
+        REQUIRE(TestType::decode(code, granule) == static_cast<float>(granule.scale) * TestType::unit(code));
+        if constexpr (pluria::scaled_system<TestType>) {
+          REQUIRE(TestType::unit(code) == static_cast<float>(code));
+        }
+      }
+    }
+  }
+}
+
+TEMPLATE_LIST_TEST_CASE("granules alone are those of a tensor of their own", "[laws]", number_systems) {
+  if constexpr (pluria::two_level_system<TestType>) {
+    for (const auto& weights : granules_of_weights<TestType>()) {
+      const float largest = pluria::largest_magnitude(weights);
+      REQUIRE(TestType::fit(weights) == TestType::fit(weights, TestType::tensor_scale(largest)));
     }
   }
 }
@@ -169,6 +202,9 @@ TEMPLATE_LIST_TEST_CASE("the fitted grid covers its weights, and positions lie w
   for (const auto& weights : granules_of_weights<TestType>()) {
     const auto granule = TestType::fit(weights);
     for (const float weight : weights) {
+      if (pluria::saturating_system<TestType> && is_beyond<TestType>(weight, granule)) {
+        continue;
+      }
       const std::int32_t position = TestType::position(weight, granule);
       const std::int32_t below = std::min(position >> 16, TestType::max_code - 1);
       const double low = TestType::decode(below, granule);

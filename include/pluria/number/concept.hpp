@@ -19,8 +19,8 @@ namespace pluria {
 
 /// A number system with codes min_code..max_code of `bits` bits. The `granule` is what a group of weights shares: a
 /// scale, a scale and zero point, a table. Laws, each a typed test in tests/laws:
-///  - fit(weights) gives a granule whose grid covers all the (finite) weights; the empty span and all zeros are
-///  allowed;
+///  - fit(weights) gives a granule whose grid covers all the (finite) weights, unless the system is a
+///  saturating_system; the empty span and all zeros are allowed;
 ///  - position(w, g) lies in [65536 * min_code, 65536 * max_code] and does not decrease with w, nor increase where the
 ///  scale is negative;
 ///  - decode(code, g) strictly increases with code, or decreases for a granule with a negative scale;
@@ -40,18 +40,39 @@ concept number_system = std::regular<typename N::granule> &&(N::bits >= 1) && (N
   { N::decode(code, granule) } -> std::same_as<float>;
 };
 
-/// A number system whose values are multiples of its granule's scale, so that products can be summed in codes. Law:
-/// decode(code, g) == g.scale * code, rounded once.
+/// A number system whose values are its granule's scale times what the code alone says, so that products can look the
+/// code up in one table for all granules. Law: decode(code, g) == g.scale * unit(code), rounded once.
 template <class N>
-concept scaled_system = number_system<N> && requires(const typename N::granule& granule) {
+concept factored_system = number_system<N> && requires(std::int32_t code, const typename N::granule& granule) {
   { granule.scale } -> std::convertible_to<float>;
+  { N::unit(code) } -> std::same_as<float>;
 };
+
+/// A number system whose values are multiples of its granule's scale, so that products can be summed in codes. Law:
+/// unit(code) == code.
+template <class N>
+concept scaled_system = factored_system<N> && N::is_uniform;
 
 /// A number system that reaches only so far: where scales are stored in a narrow type, weights of a magnitude above
 /// largest_weight may have no grid. Law: fit takes all weights up to it.
 template <class N>
 concept bounded_system = number_system<N> && requires {
   { N::largest_weight } -> std::convertible_to<float>;
+};
+
+/// A number system whose fit may leave weights beyond the outermost grid points, as some formats prescribe: they are
+/// clamped, so that their rounding is biased, and are counted (quantize/saturation.hpp).
+template <class N>
+concept saturating_system = number_system<N> && N::saturates;
+
+/// A number system whose granules are relative to a scale that the whole tensor shares: tensor_scale(the largest
+/// magnitude in the tensor), stored once in tensor_scale_bits. Law: fit(weights) == fit(weights, tensor_scale(their
+/// largest magnitude)).
+template <class N>
+concept two_level_system = number_system<N> && requires(std::span<const float> weights, float value) {
+  { N::tensor_scale(value) } -> std::same_as<float>;
+  { N::fit(weights, value) } -> std::same_as<typename N::granule>;
+  { N::tensor_scale_bits } -> std::convertible_to<int>;
 };
 
 /// The code whose value is nearest to zero (the lower one of two): what padding is filled with.

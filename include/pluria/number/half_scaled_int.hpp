@@ -85,9 +85,10 @@ struct half_scaled_int {
     return lanes::round_half_even(lanes::clamp(Float(weight * Float(65536.0F / granule.scale)), low, high));
   }
 
-  static float decode(std::int32_t code, const granule& granule) noexcept {
-    return granule.scale * static_cast<float>(code);
-  }
+  static constexpr bool is_uniform = true;
+  static constexpr float unit(std::int32_t code) noexcept { return static_cast<float>(code); }
+
+  static float decode(std::int32_t code, const granule& granule) noexcept { return granule.scale * unit(code); }
 
  private:
   static constexpr std::uint16_t infinite_half = 0x7c00;

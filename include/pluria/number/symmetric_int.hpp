@@ -55,13 +55,14 @@ struct symmetric_int {
     return lanes::round_half_even(lanes::clamp(Float(weight * Float(65536.0F / granule.scale)), -limit, limit));
   }
 
-  static float decode(std::int32_t code, const granule& granule) noexcept {
-    return granule.scale * static_cast<float>(code);
-  }
+  static constexpr bool is_uniform = true;
+  static constexpr float unit(std::int32_t code) noexcept { return static_cast<float>(code); }
+
+  static float decode(std::int32_t code, const granule& granule) noexcept { return granule.scale * unit(code); }
 };
 
-static_assert(number_system<symmetric_int<2>> && number_system<symmetric_int<3>> && number_system<symmetric_int<4>> &&
-              number_system<symmetric_int<5>> && number_system<symmetric_int<6>> && number_system<symmetric_int<7>> &&
-              number_system<symmetric_int<8>>);
+static_assert(scaled_system<symmetric_int<2>> && scaled_system<symmetric_int<3>> && scaled_system<symmetric_int<4>> &&
+              scaled_system<symmetric_int<5>> && scaled_system<symmetric_int<6>> && scaled_system<symmetric_int<7>> &&
+              scaled_system<symmetric_int<8>>);
 
 }  // namespace pluria

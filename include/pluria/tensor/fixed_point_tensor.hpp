@@ -72,9 +72,7 @@ class fixed_point_tensor {
 
   /// Bits of the positions, padding included, and of the granules.
   std::size_t code_bits() const noexcept { return 32 * words_.size(); }
-  std::size_t granule_bits() const noexcept {
-    return static_cast<std::size_t>(N::granule_bits) * grid_->granules.size();
-  }
+  std::size_t granule_bits() const noexcept { return grid_->granule_bits(); }
 
   friend bool operator==(const fixed_point_tensor& a, const fixed_point_tensor& b) {
     return a.words_ == b.words_ && *a.grid_ == *b.grid_;

@@ -93,9 +93,7 @@ class shared_floor_tensor {
 
   /// Bits of floors and planes, padding included, and of the granules.
   std::size_t code_bits() const noexcept { return 32 * words_.size(); }
-  std::size_t granule_bits() const noexcept {
-    return static_cast<std::size_t>(N::granule_bits) * grid_->granules.size();
-  }
+  std::size_t granule_bits() const noexcept { return grid_->granule_bits(); }
 
   friend bool operator==(const shared_floor_tensor& a, const shared_floor_tensor& b) {
     return a.members_ == b.members_ && a.words_ == b.words_ && *a.grid_ == *b.grid_;
