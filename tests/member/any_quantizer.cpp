@@ -63,8 +63,8 @@ void draws_as_its_type(const quantizer<Int, G>& typed) {
     }
   }
   const pluria::packed_tensor<Int> form(grid);
-  CHECK(gridded.code_bits == 3 * 2 * 128 * Int::bits);
-  CHECK(gridded.granule_bits == 32 * grid->granules.size());
+  CHECK(gridded.code_bits() == 3 * 2 * 128 * Int::bits);
+  CHECK(gridded.granule_bits() == 32 * grid->granules.size());
 }
 
 TEST_CASE("a quantizer whose type is erased draws what the typed one does", "[member]") {

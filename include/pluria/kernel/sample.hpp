@@ -68,15 +68,15 @@ inline row_range all_rows(const tensor& weights) {
   return {0, weights.rows()};
 }
 
-// Gives all blocks of some rows of a tensor, on its grid, to a packer.
-template <number_system N, class Arch, class Packer>
-void pack_blocks(const tensor& weights, const row_range& rows, const tensor_grid<N>& grid, int threads,
-                 const Packer& pack) {
-  weights.expect_weights();
-  require(grid.map.rows() == weights.rows() && grid.map.columns() == weights.columns(),
+// Throws precondition_error unless the grid is that of the tensor's size.
+inline void expect_grid_of(const tensor& weights, const granule_map& map) {
+  require(map.rows() == weights.rows() && map.columns() == weights.columns(),
           "sample: the grid must have the tensor's rows and columns");
-  using reader = block_reader<N, Arch>;
-  const reader read(weights, grid);
+}
+
+// Gives all blocks of some rows of a tensor to a packer; `read` is a block_reader or what reads as it does.
+template <class Reader, class Packer>
+void pack_blocks(const tensor& weights, const row_range& rows, const Reader& read, int threads, const Packer& pack) {
   const std::uint64_t blocks = rows.count * blocks_per_row(weights.columns());
   const std::uint64_t first = rows.first * blocks_per_row(weights.columns());
   const auto per_thread = blocks / static_cast<std::size_t>(thread_count(threads)) + 1;
@@ -84,7 +84,7 @@ void pack_blocks(const tensor& weights, const row_range& rows, const tensor_grid
   parallel_for<division::dealt>((blocks + at_once - 1) / at_once, threads, [&](std::size_t part) {
     const std::uint64_t begin = first + part * at_once;
     const std::uint64_t count = std::min(first + blocks - begin, at_once);
-    std::array<typename reader::run, reading_places> runs;
+    std::array<typename Reader::run, reading_places> runs;
     for (std::size_t place = 0; place < runs.size(); ++place) {
       runs[place] = read.blocks(begin + count * place / runs.size(), begin + count * (place + 1) / runs.size());
     }
@@ -94,20 +94,26 @@ void pack_blocks(const tensor& weights, const row_range& rows, const tensor_grid
 }
 
 // Members first, first + 1, ..., as many as `out` has room for, of Bernoulli rounding.
-template <number_system N, class Arch, class Generator, class Out>
-void pack_members(const tensor& weights, const row_range& rows, const tensor_grid<N>& grid,
+template <class Reader, class Generator, class Out>
+void pack_members(const tensor& weights, const row_range& rows, const Reader& read,
                   const basic_bernoulli<Generator>& rounding, std::uint64_t first, int threads, const Out& out) {
-  using split = typename block_reader<N, Arch>::split;
+  using split = typename Reader::split;
   const std::uint64_t hash = name_hash(weights.name());
   rounding.bits(hash, first + out.size() - 1);  // the last one's: refused here if it is beyond the period
   const auto random = rounding.bits(hash, first);
   if (rounding.coupling.is_independent()) {
-    pack_blocks<N, Arch>(weights, rows, grid, threads, independent_packer<split, Generator, Out>{out, random});
+    pack_blocks(weights, rows, read, threads, independent_packer<split, Generator, Out>{out, random});
   } else {
     const auto place = static_cast<std::uint32_t>(first % rounding.coupling.block());
-    pack_blocks<N, Arch>(weights, rows, grid, threads,
-                         lattice_packer<split, Generator, Out>{out, rounding, random, place});
+    pack_blocks(weights, rows, read, threads, lattice_packer<split, Generator, Out>{out, rounding, random, place});
   }
+}
+
+// The same, all alike, of rounding to nearest.
+template <class Reader>
+void pack_members(const tensor& weights, const row_range& rows, const Reader& read, const nearest&, std::uint64_t,
+                  int threads, const packed_blocks& out) {
+  pack_blocks(weights, rows, read, threads, nearest_packer<typename Reader::split>{out});
 }
 
 }  // namespace detail
@@ -136,12 +142,9 @@ void sample_rows_into(std::span<packed_tensor<N>> members, const tensor& weights
   }
   const detail::packed_blocks packed{places, rows.first * blocks_per_row(weights.columns()),
                                      members.size() * members.front().words().size_bytes() >= detail::past_cache_bytes};
-  if constexpr (std::same_as<R, nearest>) {
-    using split = typename detail::block_reader<N, Arch>::split;
-    detail::pack_blocks<N, Arch>(weights, rows, grid, threads, detail::nearest_packer<split>{packed});
-  } else {
-    detail::pack_members<N, Arch>(weights, rows, grid, rounding, first, threads, packed);
-  }
+  weights.expect_weights();
+  detail::expect_grid_of(weights, grid.map);
+  detail::pack_members(weights, rows, detail::block_reader<N, Arch>(weights, grid), rounding, first, threads, packed);
 }
 
 /// Fills `members` with members first, first + 1, ... of a tensor, all of its rows; see sample_rows_into.
@@ -175,9 +178,11 @@ template <number_system N, class Generator, class Arch = xsimd::default_arch>
 shared_floor_tensor<N> sample_shared_floor(const tensor& weights, std::shared_ptr<const tensor_grid<N>> grid,
                                            const basic_bernoulli<Generator>& rounding, std::uint64_t first,
                                            std::size_t count, int threads = 1) {
+  weights.expect_weights();
   shared_floor_tensor<N> members(std::move(grid), count);
-  detail::pack_members<N, Arch>(weights, detail::all_rows(weights), members.grid(), rounding, first, threads,
-                                detail::shared_floor_blocks{members.data(), count});
+  detail::expect_grid_of(weights, members.grid().map);
+  detail::pack_members(weights, detail::all_rows(weights), detail::block_reader<N, Arch>(weights, members.grid()),
+                       rounding, first, threads, detail::shared_floor_blocks{members.data(), count});
   return members;
 }
 
@@ -185,10 +190,12 @@ shared_floor_tensor<N> sample_shared_floor(const tensor& weights, std::shared_pt
 template <number_system N, int F = 4, class Arch = xsimd::default_arch>
 fixed_point_tensor<N, F> sample_fixed_point(const tensor& weights, std::shared_ptr<const tensor_grid<N>> grid,
                                             int threads = 1) {
+  weights.expect_weights();
   fixed_point_tensor<N, F> positions(std::move(grid));
-  using split = typename detail::block_reader<N, Arch>::split;
-  detail::pack_blocks<N, Arch>(weights, detail::all_rows(weights), positions.grid(), threads,
-                               detail::fixed_point_packer<split, F>{positions.data()});
+  detail::expect_grid_of(weights, positions.grid().map);
+  using reader = detail::block_reader<N, Arch>;
+  detail::pack_blocks(weights, detail::all_rows(weights), reader(weights, positions.grid()), threads,
+                      detail::fixed_point_packer<typename reader::split, F>{positions.data()});
   return positions;
 }
 

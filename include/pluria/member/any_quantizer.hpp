@@ -5,18 +5,17 @@
 // typed ones of kernel/.
 
 #include <pluria/core/error.hpp>
-#include <pluria/core/parallel.hpp>
 #include <pluria/kernel/any_members.hpp>
-#include <pluria/kernel/sample.hpp>
 #include <pluria/member/identity.hpp>
+#include <pluria/member/member_rows.hpp>
+#include <pluria/quantize/any_grid.hpp>
 #include <pluria/quantize/quantizer.hpp>
 #include <pluria/quantize/rule.hpp>
 #include <pluria/tensor/checkpoint.hpp>
-#include <pluria/tensor/convert.hpp>
-#include <pluria/tensor/packed_tensor.hpp>
+#include <pluria/tensor/packing.hpp>
 #include <pluria/tensor/tensor_grid.hpp>
 
-#include <algorithm>
+#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <functional>
@@ -32,10 +31,9 @@ namespace pluria {
 
 /// A tensor on its grid, ready to be rounded.
 struct gridded_tensor {
-  /// Member k as a float32 tensor of grid values, with the tensor's name and shape.
-  std::function<tensor(const any_rounding&, std::uint64_t k)> draw;
-  /// Rows first_row, first_row + 1, ... of members first, first + 1, ..., a member to each of `out`, as grid values of
-  /// a weight type (write_weights): all of `out` have room for the same rows. Throws precondition_error otherwise.
+  tensor weights;
+  any_grid grid;
+  /// Rows of members as weights: write_member_rows on `weights` and `grid`.
   std::function<void(const any_rounding&, std::uint64_t first, std::size_t first_row, dtype type,
                      std::span<const std::span<std::byte>> out, int threads)>
       write_rows;
@@ -43,8 +41,21 @@ struct gridded_tensor {
   /// quantizer was made with_products.
   std::function<any_members(const any_rounding&, storage_form, std::uint64_t first, std::size_t count, int threads)>
       store;
-  std::size_t code_bits = 0;     ///< of one member in packed form, padding included
-  std::size_t granule_bits = 0;  ///< shared by all members
+
+  /// Member k as a float32 tensor of grid values, with the tensor's name and shape.
+  tensor draw(const any_rounding& rounding, std::uint64_t k) const {
+    std::vector<float> values(weights.size());
+    const std::array out{std::as_writable_bytes(std::span(values))};
+    write_rows(rounding, k, 0, dtype::f32, out, 1);
+    return tensor::from_floats(weights.name(), weights.shape(), std::move(values), weights.file());
+  }
+
+  /// What the codes of one member take in packed form, padding included.
+  std::size_t code_bits() const noexcept {
+    return grid.map().rows() * blocks_per_row(grid.map().columns()) * block_size *
+           static_cast<std::size_t>(grid.bits());
+  }
+  std::size_t granule_bits() const noexcept { return grid.granule_bits(); }  ///< shared by all members
 };
 
 /// Any quantizer<N, G>.
@@ -57,7 +68,7 @@ class any_quantizer {
         granularity_(typed.granularity.name()),
         bits_(N::bits),
         fit_([typed](const tensor& weights, int threads) {
-          return on_grid<N, Arch>(weights, typed.fit(weights, threads));
+          return on_grid<N, Arch>(weights, std::make_shared<const tensor_grid<N>>(typed.fit(weights, threads)));
         }) {}
 
   /// One whose tensors can be stored and multiplied, too. Apart, because the products of a number system in all forms
@@ -67,7 +78,7 @@ class any_quantizer {
     any_quantizer made(typed);
     made.fit_ = [typed](const tensor& weights, int fit_threads) {
       const auto grid = std::make_shared<const tensor_grid<N>>(typed.fit(weights, fit_threads));
-      gridded_tensor gridded = on_shared_grid<N, Arch>(weights, grid);
+      gridded_tensor gridded = on_grid<N, Arch>(weights, grid);
       gridded.store = [weights, grid](const any_rounding& rounding, storage_form form, std::uint64_t first,
                                       std::size_t count, int threads) {
         return std::visit(
@@ -91,74 +102,15 @@ class any_quantizer {
 
  private:
   template <number_system N, class Arch>
-  static gridded_tensor on_grid(const tensor& weights, tensor_grid<N> fitted) {
-    return on_shared_grid<N, Arch>(weights, std::make_shared<const tensor_grid<N>>(std::move(fitted)));
-  }
-
-  template <number_system N, class Arch>
-  static gridded_tensor on_shared_grid(const tensor& weights, std::shared_ptr<const tensor_grid<N>> grid) {
-    const packed_tensor<N> form(grid);
-    return {.draw =
-                [weights, grid](const any_rounding& rounding, std::uint64_t k) {
-                  return std::visit(
-                      [&](const auto& method) {
-                        return decoded(
-                            weights,
-                            sample<N, std::decay_t<decltype(method)>, Arch>(weights, grid, method, k, 1).front());
-                      },
-                      rounding);
-                },
-            .write_rows =
-                [weights, grid](const any_rounding& rounding, std::uint64_t first, std::size_t first_row, dtype type,
-                                std::span<const std::span<std::byte>> out, int threads) {
-                  std::visit(
-                      [&](const auto& method) {
-                        write_members<N, Arch>(weights, *grid, method, first, first_row, type, out, threads);
-                      },
-                      rounding);
-                },
-            .store = {},
-            .code_bits = form.code_bits(),
-            .granule_bits = form.granule_bits()};
-  }
-
-  template <number_system N, class Arch, rounding_method R>
-  static void write_members(const tensor& weights, const tensor_grid<N>& grid, const R& rounding, std::uint64_t first,
-                            std::size_t first_row, dtype type, std::span<const std::span<std::byte>> out, int threads) {
-    const std::size_t row_bytes = weights.columns() * size_of(type);
-    if (out.empty() || row_bytes == 0) {
-      return;
-    }
-    const std::size_t rows = out.front().size() / row_bytes;
-    for (const auto& member : out) {
-      require(member.size() == rows * row_bytes, "write_rows: every member has room for the same whole rows");
-    }
-    const auto part = std::make_shared<const tensor_grid<N>>(grid.part(first_row, rows));
-    std::vector<packed_tensor<N>> members;
-    for (std::size_t m = 0; m < out.size(); ++m) {
-      members.emplace_back(part);
-    }
-    sample_rows_into<N, R, Arch>(members, weights, grid, first_row, rounding, first, threads);
-    constexpr std::size_t at_once = 64;
-    const std::size_t parts = (rows + at_once - 1) / at_once;
-    parallel_for(out.size() * parts, threads, [&](std::size_t index) {
-      const std::size_t m = index / parts;
-      std::vector<float> values(weights.columns());
-      for (std::size_t row = index % parts * at_once; row < std::min(rows, (index % parts + 1) * at_once); ++row) {
-        members[m].decode_row(row, values);
-        write_weights(values, type, out[m].subspan(row * row_bytes, row_bytes));
-      }
-    });
-  }
-
-  template <number_system N>
-  static tensor decoded(const tensor& weights, const packed_tensor<N>& member) {
-    std::vector<float> values(weights.size());
-    const std::size_t columns = member.columns();
-    for (std::size_t row = 0; row < member.rows(); ++row) {
-      member.decode_row(row, std::span<float>(values).subspan(row * columns, columns));
-    }
-    return tensor::from_floats(weights.name(), weights.shape(), std::move(values), weights.file());
+  static gridded_tensor on_grid(const tensor& weights, std::shared_ptr<const tensor_grid<N>> fitted) {
+    const any_grid grid = any_grid::of<N, Arch>(std::move(fitted));
+    return {weights,
+            grid,
+            [weights, grid](const any_rounding& rounding, std::uint64_t first, std::size_t first_row, dtype type,
+                            std::span<const std::span<std::byte>> out, int threads) {
+              write_member_rows<Arch>(weights, grid, rounding, first, first_row, type, out, threads);
+            },
+            {}};
   }
 
   std::string system_;

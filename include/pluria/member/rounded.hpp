@@ -68,8 +68,8 @@ class rounded_members {
       granularities.insert(quantizer->granularity_name());
       storage_.weights += current.size();
       storage_.padded_weights += current.rows() * blocks_per_row(current.columns()) * block_size;
-      storage_.code_bits += grids_.back()->code_bits;
-      storage_.granule_bits += grids_.back()->granule_bits;
+      storage_.code_bits += grids_.back()->code_bits();
+      storage_.granule_bits += grids_.back()->granule_bits();
     }
     identity_.emplace(rounding_, systems, granularities);
   }
