@@ -34,7 +34,7 @@ inline bool has_paired_granules(const granule_map& map) {
 // The scales of the eight runs of 16 columns of a block, spread over the batches of its two halves: run 2 i + half is
 // that of the places 4 i + c of every 16, and of the words 4 a + i. Behind the last column they do not matter, as the
 // inputs are 0 there.
-template <scaled_system N>
+template <factored_system N>
 class block_scales {
  public:
   explicit block_scales(const tensor_grid<N>& grid) : grid_(&grid) {

@@ -10,6 +10,7 @@
 #include <pluria/core/lanes.hpp>
 #include <pluria/core/parallel.hpp>
 #include <pluria/kernel/block_scales.hpp>
+#include <pluria/kernel/block_values.hpp>
 #include <pluria/kernel/inputs.hpp>
 #include <pluria/kernel/int8_backend.hpp>
 #include <pluria/kernel/matvec.hpp>
@@ -40,7 +41,7 @@ class tile_decoder {
  public:
   using number = typename View::number;
 
-  explicit tile_decoder(const View& view) : view_(view), scales_(view.grid()) {}
+  explicit tile_decoder(const View& view) : view_(view), values_(view.grid()) {}
 
   // Rows first .. last - 1 and blocks begin .. end - 1.
   void open(std::size_t first, std::size_t last, std::size_t begin, std::size_t end) {
@@ -79,12 +80,10 @@ class tile_decoder {
     (*this)(member, out, [&](std::size_t row, std::size_t index, const typename unpacked::bytes& codes, float* values) {
       alignas(64) std::array<std::uint8_t, block_size> bytes;
       store_bytes<Arch>(codes, bytes.data());
-      const auto scales = scales_.template by_places<Arch>(row, index);
+      const auto weights = values_.template of_block<false>(row, index, bytes.data());
       for (std::size_t half = 0; half < 2; ++half) {
         for (std::size_t place = 0; place < 64; place += batch::size) {
-          const batch code = lanes::floats_from_bytes<Arch>(bytes.data() + 64 * half + place) +
-                             batch(static_cast<float>(number::min_code));
-          (scales[half][place / batch::size % scales[half].size()] * code).store_aligned(values + 64 * half + place);
+          weights.template at<0>(half, place / batch::size).store_aligned(values + 64 * half + place);
         }
       }
     });
@@ -113,7 +112,7 @@ class tile_decoder {
   }
 
   View view_;
-  block_scales<number> scales_;
+  block_values<number, Arch> values_;
   std::size_t first_ = 0, last_ = 0, begin_ = 0, end_ = 0;
   std::vector<const std::uint32_t*> planes_;
   aligned_vector<std::uint32_t> room_;
@@ -226,7 +225,7 @@ void add_products(const M& weights, const product_request& asked) {
     check_finite_inputs(asked.x);
     return add_by_float_tiles<Arch>(weights, asked);
   }
-  if constexpr (!std::is_same_v<Backend, portable_int8>) {
+  if constexpr (scaled_system<typename M::number> && !std::is_same_v<Backend, portable_int8>) {
     if (has_row_granules(grid_of(weights).map)) {
       check_finite_inputs(asked.x);
       return add_by_int8_tiles<Backend, Arch>(weights, asked);

@@ -64,11 +64,17 @@ struct product_size {
   std::size_t columns;
   int bits;
   std::size_t int8_columns;  // at most
+  bool is_scaled;            // whether products can be summed in codes
 };
 
 template <member_storage M>
 product_size size_of_product(const M& weights) {
-  return {weights.members(), weights.rows(), weights.columns(), M::number::bits, max_int8_columns<M::number::bits>};
+  return {weights.members(),
+          weights.rows(),
+          weights.columns(),
+          M::number::bits,
+          max_int8_columns<M::number::bits>,
+          scaled_system<typename M::number>};
 }
 
 // Throws precondition_error, with both sizes, where input and output do not fit the weights.
@@ -92,6 +98,8 @@ inline product_request checked_request(const char* called, const product_size& s
   if (y.size() != results) {
     refuse("output of " + described(), std::to_string(results) + " values", y.size());
   }
+  require(size.is_scaled || activations != activation_type::int8,
+          "products with int8 activations need a number system whose values are multiples of a scale");
   if (activations == activation_type::int8 && size.columns > size.int8_columns) {
     refuse("int8 products of " + std::to_string(size.bits) + "-bit codes in 32-bit sums",
            std::to_string(size.int8_columns) + " columns at most", size.columns);
@@ -110,7 +118,6 @@ inline constexpr std::size_t most_products = 64;
 template <class Arch, member_storage M>
 void add_by_rows(const M& weights, const product_request& asked) {
   using number = typename M::number;
-  static_assert(scaled_system<number>, "products need a number system whose values are multiples of a scale");
   if (weights.rows() == 0 || weights.columns() == 0) {
     return;
   }
@@ -139,21 +146,25 @@ void add_by_rows(const M& weights, const product_request& asked) {
     add(float_inputs(asked.x, input_order::by_block), [](auto, const auto& view, const auto&... rest) {
       add_float_rows<std::decay_t<decltype(view)>, Arch>(view, rest...);
     });
-  } else if (const granule_map& granules = grid_of(weights).map; has_row_granules(granules)) {
-    add(int8_inputs::made<Arch>(asked.x, input_order::by_block, number::min_code),
-        [](auto single, const auto& view, const auto&... rest) {
-          add_int8_rows<decltype(single)::value, std::decay_t<decltype(view)>, Arch>(view, rest...);
-        });
-  } else if (has_paired_granules(granules)) {
-    add(int8_inputs::made<Arch>(asked.x, input_order::by_block, number::min_code, input_offsets::of_pairs),
-        [](auto single, const auto& view, const auto&... rest) {
-          add_grouped_int8_rows<decltype(single)::value, true, std::decay_t<decltype(view)>, Arch>(view, rest...);
-        });
-  } else {
-    add(int8_inputs::made<Arch>(asked.x, input_order::by_block, number::min_code, input_offsets::of_fours),
-        [](auto single, const auto& view, const auto&... rest) {
-          add_grouped_int8_rows<decltype(single)::value, false, std::decay_t<decltype(view)>, Arch>(view, rest...);
-        });
+  } else if constexpr (scaled_system<number>) {
+    const granule_map& granules = grid_of(weights).map;
+    if (has_row_granules(granules)) {
+      add(int8_inputs::made<Arch>(asked.x, input_order::by_block, number::min_code),
+          [](auto single, const auto& view, const auto&... rest) {
+            add_int8_rows<decltype(single)::value, std::decay_t<decltype(view)>, Arch>(view, rest...);
+          });
+    } else if (has_paired_granules(granules)) {
+      add(int8_inputs::made<Arch>(asked.x, input_order::by_block, number::min_code, input_offsets::of_pairs),
+          [](auto single, const auto& view, const auto&... rest) {
+            add_grouped_int8_rows<decltype(single)::value, true, std::decay_t<decltype(view)>, Arch>(view, rest...);
+          });
+    } else {
+      // The unusual ones: compiled once, for one token or many.
+      add(int8_inputs::made<Arch>(asked.x, input_order::by_block, number::min_code, input_offsets::of_fours),
+          [](auto, const auto& view, const auto&... rest) {
+            add_grouped_int8_rows<false, false, std::decay_t<decltype(view)>, Arch>(view, rest...);
+          });
+    }
   }
 }
 

@@ -6,6 +6,7 @@
 #include <pluria/core/bytes.hpp>
 #include <pluria/core/lanes.hpp>
 #include <pluria/kernel/block_scales.hpp>
+#include <pluria/kernel/block_values.hpp>
 #include <pluria/kernel/inputs.hpp>
 #include <pluria/kernel/panel_reader.hpp>
 #include <pluria/kernel/unpack.hpp>
@@ -128,23 +129,20 @@ template <class View, class Arch>
   constexpr std::size_t slices = unpacked::slices;
   constexpr std::size_t batches = 64 / width;  // of a half
   const std::size_t members = view.members();
-  const block_scales<number> scales_of(view.grid());
+  block_values<number, Arch> values_of(view.grid());
   for_each_panel<float, Arch>(
       view, first, last, map, y,
       [&](std::size_t row, std::size_t index, const auto& block, float* sums) PLURIA_INLINE_LAMBDA {
         alignas(64) std::array<std::uint8_t, block_size> codes;
         store_bytes<Arch>(block.floors, codes.data());
-        const auto scales = scales_of.template by_places<Arch>(row, index);
+        const auto weights = values_of.template of_block<View::has_planes>(row, index, codes.data());
         std::array<std::array<floats, batches>, 2> low;
         std::array<std::array<floats, batches>, 2> high;
         lanes::unrolled<2>([&](auto half) PLURIA_INLINE_LAMBDA {
           lanes::unrolled<batches>([&](auto batch) PLURIA_INLINE_LAMBDA {
-            const floats& scale = scales[half][batch % slices];
-            const floats code = lanes::floats_from_bytes<Arch>(codes.data() + 64 * half + width * batch) +
-                                floats(static_cast<float>(number::min_code));
-            low[half][batch] = scale * code;
+            low[half][batch] = weights.template at<0>(half, batch);
             if constexpr (View::has_planes) {
-              high[half][batch] = scale * (code + floats(1.0F));
+              high[half][batch] = weights.template at<1>(half, batch);
             }
           });
         });
