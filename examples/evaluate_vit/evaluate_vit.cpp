@@ -18,6 +18,7 @@
 
 #include "../common/ensemble_options.hpp"
 #include "../common/evaluation.hpp"
+#include "../common/image_evaluation.hpp"
 #include "../common/main.hpp"
 #include "../common/memory.hpp"
 #include "../common/options.hpp"
@@ -32,202 +33,11 @@ using namespace pluria::examples;
 
 struct options {
   std::string model;
-  std::string images = "/usr/share/datasets/fashion-mnist/t10k-images-idx3-ubyte.gz";
-  std::string labels = "/usr/share/datasets/fashion-mnist/t10k-labels-idx1-ubyte.gz";
-  std::size_t first = 0;
-  std::size_t limit = 0;  // 0: all
-  std::string calibration_images;
-  std::string calibration_labels;
-  std::size_t calibration_first = 0;
-  std::size_t calibration_limit = 0;
+  image_options sets;
   ensemble_options ensemble;
   std::size_t repeats = 1;
-  std::size_t heads = 0;
-  std::string mean;
-  std::string std;
   report_options report;
   std::string logits;
-};
-
-// Images with their labels.
-struct labelled_images {
-  idx_array images;
-  std::vector<std::int32_t> labels;
-  std::size_t first = 0;
-  std::string label_file;
-
-  image_view view() const {
-    const std::size_t height = images.shape[1];
-    const std::size_t width = images.shape[2];
-    return {images.values, labels.size(), 1, height, width};
-  }
-};
-
-labelled_images load_images(const std::string& image_file, const std::string& label_file, std::size_t first,
-                            std::size_t limit) {
-  labelled_images result{load_idx(image_file), {}, first, label_file};
-  const idx_array labels = load_idx(label_file);
-  if (result.images.shape.size() != 3) {
-    throw bad_input(
-        mismatch_message(image_file, "3 dimensions: images, height, width", to_string(result.images.shape)));
-  }
-  const std::size_t count = result.images.shape[0];
-  if (labels.shape != tensor_shape{count}) {
-    throw bad_input(mismatch_message(label_file,
-                                     "one label for each of the " + std::to_string(count) + " images of " + image_file,
-                                     "shape " + to_string(labels.shape)));
-  }
-  if (first >= count || limit > count - first) {
-    throw bad_input(mismatch_message(image_file,
-                                     "at least " + std::to_string(first + std::max<std::size_t>(limit, 1)) + " images",
-                                     std::to_string(count)));
-  }
-  const std::size_t last = limit == 0 ? count : first + limit;
-  // Only what is used stays in memory.
-  const std::size_t pixels = result.images.shape[1] * result.images.shape[2];
-  result.images.values =
-      std::vector<std::uint8_t>(result.images.values.begin() + static_cast<std::ptrdiff_t>(first * pixels),
-                                result.images.values.begin() + static_cast<std::ptrdiff_t>(last * pixels));
-  result.labels.assign(labels.values.begin() + static_cast<std::ptrdiff_t>(first),
-                       labels.values.begin() + static_cast<std::ptrdiff_t>(last));
-  return result;
-}
-
-// The sets that every ensemble is scored on, and how to run a network over them.
-class evaluator {
- public:
-  evaluator(const options& chosen, labelled_images test, std::optional<labelled_images> calibration, progress& shown)
-      : test_(std::move(test)),
-        calibration_(std::move(calibration)),
-        threads_(chosen.ensemble.threads),
-        shown_(&shown) {
-    network_.heads = chosen.heads == 0 ? std::nullopt : std::optional(chosen.heads);
-    network_.mean = chosen.mean.empty() ? std::vector<float>{} : parse_floats(chosen.mean, "--mean");
-    network_.std = chosen.std.empty() ? std::vector<float>{} : parse_floats(chosen.std, "--std");
-  }
-
-  struct both {
-    scores test;
-    std::optional<scores> calibration;
-  };
-
-  const labelled_images& test() const { return test_; }
-
-  // Throws bad_input where the network does not fit the images or labels.
-  void check(const checkpoint& weights) {
-    const vit_configuration network = read_vit_configuration(weights, network_);
-    classes_ = network.classes;
-    for (const labelled_images* set : {&test_, calibration_ ? &*calibration_ : nullptr}) {
-      if (set == nullptr) {
-        continue;
-      }
-      const image_view view = set->view();
-      const std::size_t patch = network.patch;
-      if (network.channels != view.channels || view.height % patch != 0 || view.width % patch != 0 ||
-          (view.height / patch) * (view.width / patch) != network.patches) {
-        throw bad_input(mismatch_message(
-            weights.file() + ": input",
-            fmt::format("{} channel images of {} x {} pixels", view.channels, view.height, view.width),
-            fmt::format("{} channels, {} patches of {} x {} pixels", network.channels, network.patches, patch, patch)));
-      }
-      try {
-        check_labels(set->labels, classes_);
-      } catch (const bad_input& error) {
-        throw bad_input(set->label_file + ", from image " + std::to_string(set->first) + " on: " + error.what() + " (" +
-                        weights.file() + " has " + std::to_string(classes_) + " classes)");
-      }
-    }
-  }
-
-  both empty_scores() const {
-    return {scores(test_.labels, classes_),
-            calibration_ ? std::optional<scores>(std::in_place, calibration_->labels, classes_) : std::nullopt};
-  }
-
-  // Runs one member over both sets; `keep`, where given, gets the test logits, [N, C].
-  void add(checkpoint member, both& result, std::vector<float>* keep = nullptr) const {
-    const vit<dense_matrix> network = load_vit(member, network_);
-    member = checkpoint();  // the network holds what it needs
-    add(network, test_, result.test, keep);
-    if (calibration_) {
-      add(network, *calibration_, *result.calibration, nullptr);
-    }
-  }
-
-  // Runs all members of a stored network over both sets, each layer once for all of them; then adds member after member
-  // and calls added(k). Holds their logits meanwhile.
-  template <class Added>
-  void add_all(const vit<any_matrix>& network, both& result, std::vector<float>* keep, Added&& added) const {
-    const std::vector<float> of_test = all_logits(network, test_);
-    const std::vector<float> of_calibration = calibration_ ? all_logits(network, *calibration_) : std::vector<float>{};
-    const auto member = [&](const std::vector<float>& logits, std::size_t k) {
-      const std::size_t size = logits.size() / network.members();
-      return std::span<const float>(logits).subspan(k * size, size);
-    };
-    for (std::size_t k = 0; k < network.members(); ++k) {
-      result.test.add(member(of_test, k));
-      if (calibration_) {
-        result.calibration->add(member(of_calibration, k));
-      }
-      if (keep != nullptr) {
-        keep->assign(member(of_test, k).begin(), member(of_test, k).end());
-      }
-      added(k);
-    }
-  }
-
-  const vit_options& network_options() const { return network_; }
-
-  // Images that one member runs over.
-  std::size_t images_per_member() const {
-    return test_.labels.size() + (calibration_ ? calibration_->labels.size() : 0);
-  }
-
- private:
-  // Batch by batch, so that a member's logits are never held as a whole unless they are to be kept.
-  void add(const vit<dense_matrix>& network, const labelled_images& set, scores& target,
-           std::vector<float>* keep) const {
-    const image_view images = set.view();
-    const std::size_t at_once = 8 * network.batch();
-    if (keep != nullptr) {
-      keep->resize(images.count * classes_);
-    }
-    parallel_for((images.count + at_once - 1) / at_once, threads_, [&](std::size_t index) {
-      const std::size_t first = index * at_once;
-      const std::size_t count = std::min(at_once, images.count - first);
-      const row_major_matrix logits = network.logits(images.part(first, count), 1);
-      target.add(first, logits);
-      if (keep != nullptr) {
-        std::copy_n(logits.data(), logits.size(), keep->begin() + static_cast<std::ptrdiff_t>(first * classes_));
-      }
-      shown_->advance(count);
-    });
-  }
-
-  // [member][image][class]
-  std::vector<float> all_logits(const vit<any_matrix>& network, const labelled_images& set) const {
-    const image_view images = set.view();
-    const std::size_t at_once = network.batch();
-    std::vector<float> all(network.members() * images.count * classes_);
-    parallel_for((images.count + at_once - 1) / at_once, threads_, [&](std::size_t index) {
-      const std::size_t first = index * at_once;
-      const std::size_t count = std::min(at_once, images.count - first);
-      const row_major_matrix logits = network.logits(images.part(first, count), 1);
-      for (std::size_t m = 0; m < network.members(); ++m) {
-        std::copy_n(logits.data() + m * count * classes_, count * classes_,
-                    all.begin() + static_cast<std::ptrdiff_t>((m * images.count + first) * classes_));
-      }
-      shown_->advance(count * network.members());
-    });
-    return all;
-  }
-
-  labelled_images test_;
-  std::optional<labelled_images> calibration_;
-  vit_options network_;
-  std::size_t classes_ = 0;
-  int threads_;
-  progress* shown_;
 };
 
 // DIR/<name>/logits-000.npy, -001, ...
@@ -264,12 +74,6 @@ void run(const options& chosen) {
   if (chosen.repeats == 0) {
     throw bad_input(mismatch_message("--repeats", "at least 1", "0"));
   }
-  if (chosen.calibration_images.empty() != chosen.calibration_labels.empty()) {
-    throw bad_input("--calibration-images and --calibration-labels: expected both or none");
-  }
-  if (chosen.calibration_images.empty() && (chosen.calibration_first != 0 || chosen.calibration_limit != 0)) {
-    throw bad_input("--calibration-first and --calibration-limit: expected with --calibration-images only");
-  }
   const ensemble_options& wanted = chosen.ensemble;
   const ensemble_plan plan = plan_of(wanted);
   const engine_choice& engine = plan.engine;
@@ -284,19 +88,12 @@ void run(const options& chosen) {
 
   const checkpoint weights = load_safetensors(chosen.model);
   check_finite_weights(weights);
-  labelled_images test = load_images(chosen.images, chosen.labels, chosen.first, chosen.limit);
-  std::optional<labelled_images> calibration;
-  if (!chosen.calibration_images.empty()) {
-    calibration = load_images(chosen.calibration_images, chosen.calibration_labels, chosen.calibration_first,
-                              chosen.calibration_limit);
-  }
-
-  const std::size_t images = test.labels.size() + (calibration ? calibration->labels.size() : 0);
-  const std::size_t single_models = 1 + (wanted.bfloat16 ? 1 : 0) + plan.quantizers.size();
-  progress shown((single_models + plan.quantizers.size() * chosen.repeats * wanted.members) * images, "images");
-  Eigen::setNbThreads(1);  // the batches are spread over the threads
-  evaluator over(chosen, std::move(test), std::move(calibration), shown);
+  evaluator over(chosen.sets, wanted.threads);
   over.check(weights);
+  const std::size_t single_models = 1 + (wanted.bfloat16 ? 1 : 0) + plan.quantizers.size();
+  progress shown((single_models + plan.quantizers.size() * chosen.repeats * wanted.members) * over.images_per_member(),
+                 "images");
+  over.show(shown);
 
   evaluation result;
   result.model = std::filesystem::path(chosen.model).filename().string();
@@ -389,7 +186,7 @@ void run(const options& chosen) {
 
   const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - started).count();
   fmt::print("{}: {} parameters, {} images{}\n\n{}", result.model, result.parameters, result.examples,
-             chosen.calibration_images.empty()
+             chosen.sets.calibration_images.empty()
                  ? std::string()
                  : fmt::format(", temperatures fitted on {} others", over.images_per_member() - result.examples),
              to_table(result));
@@ -404,7 +201,7 @@ void run(const options& chosen) {
   }
   if (!std::isfinite(result.full_precision->nll)) {
     fmt::print(stderr, "the checkpoint gives label {} probability zero\n",
-               *first_infinite(full.test.nll_per_example()) + chosen.first);
+               *first_infinite(full.test.nll_per_example()) + chosen.sets.first);
   }
   fmt::print("{:.1f} s\n", seconds);
   const nlohmann::ordered_json report = to_json(result);
@@ -418,19 +215,9 @@ int main(int argument_count, char** arguments) {
   CLI::App app("Turns one Vision Transformer into an ensemble of low-precision members, and scores it.\n");
   app.option_defaults()->always_capture_default();
   app.add_option("--model", chosen.model, "checkpoint with timm's names, one input channel, .safetensors")->required();
-  app.add_option("--images", chosen.images, "test images, idx or idx.gz");
-  app.add_option("--labels", chosen.labels, "their labels, idx or idx.gz");
-  app.add_option("--first", chosen.first, "the first image to use");
-  app.add_option("--limit", chosen.limit, "how many images to use; 0: all that follow");
-  app.add_option("--calibration-images", chosen.calibration_images, "images that temperatures are fitted on");
-  app.add_option("--calibration-labels", chosen.calibration_labels, "their labels");
-  app.add_option("--calibration-first", chosen.calibration_first, "the first of them to use");
-  app.add_option("--calibration-limit", chosen.calibration_limit, "how many of them; 0: all that follow");
+  add_options(app, chosen.sets);
   add_options(app, chosen.ensemble);
   app.add_option("--repeats", chosen.repeats, "independent ensembles of each width; number r uses the seed + r");
-  app.add_option("--heads", chosen.heads, "attention heads; 0: from the metadata, else width / 64");
-  app.add_option("--mean", chosen.mean, "of pixels in 0..1, comma-separated per channel; else from the metadata");
-  app.add_option("--std", chosen.std, "of pixels, likewise");
   add_options(app, chosen.report);
   app.add_option("--logits", chosen.logits, "write every member's logits to this folder, .npy");
   return run_main(app, argument_count, arguments, "evaluate_vit", [&] { run(chosen); });
