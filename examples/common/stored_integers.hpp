@@ -3,18 +3,20 @@
 // Symmetric integers of some widths with any granularity, whose members can be stored and multiplied.
 
 #include <pluria/member/any_quantizer.hpp>
+#include <pluria/number/symmetric_int.hpp>
+#include <pluria/quantize/quantizer.hpp>
 
 #include <optional>
 #include <string_view>
 
-#include "integer_names.hpp"
+#include "granularities.hpp"
 
 namespace pluria::examples {
 
 /// INT-b; the granularity is "tensor", "channel" or "group:G".
 template <int Bits>
 any_quantizer stored_integer(std::string_view granularity) {
-  return integer_with<Bits>(granularity, [](const auto& typed) { return any_quantizer::with_products(typed); });
+  return any_quantizer::with_products(quantizer<symmetric_int<Bits>, any_granularity>{parse_granularity(granularity)});
 }
 
 /// The widths of integers_6_to_8.cpp; nothing for others.

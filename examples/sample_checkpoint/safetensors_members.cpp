@@ -25,8 +25,8 @@
 #include <utility>
 #include <vector>
 
+#include "../common/number_systems.hpp"
 #include "../common/progress.hpp"
-#include "../common/sampled_integers.hpp"
 #include "member_folders.hpp"
 #include "plan.hpp"
 #include "sample_options.hpp"
@@ -228,7 +228,9 @@ void sample_safetensors(const sample_options& chosen) {
   const any_rounding rounding = rounding_of(chosen);
   const source_checkpoint source(chosen.input);
   const sampling_plan plan(source, selection(chosen.include, chosen.exclude, chosen.bits, chosen.bits_for),
-                           chosen.granularity, chosen.dtype == "F32", sampled_integer);
+                           chosen.granularity, chosen.dtype == "F32", [](int bits, const std::string& granularity) {
+                             return quantizer_named("INT-" + std::to_string(bits), granularity);
+                           });
   if (chosen.dry_run) {
     print_plan(source, plan, chosen);
     return;

@@ -1,0 +1,57 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+// Granularities by name.
+
+#include <pluria/core/error.hpp>
+#include <pluria/quantize/granularity.hpp>
+
+#include <cstddef>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <variant>
+
+#include "options.hpp"
+
+namespace pluria::examples {
+
+/// One of the library's granularities, chosen at run time.
+class any_granularity {
+ public:
+  template <granularity G>
+  any_granularity(G chosen)  // NOLINT(google-explicit-constructor): every granularity is one
+      : chosen_(std::move(chosen)) {}
+
+  granule_map map(std::size_t rows, std::size_t columns) const {
+    return std::visit([&](const auto& chosen) { return chosen.map(rows, columns); }, chosen_);
+  }
+  std::string name() const {
+    return std::visit([](const auto& chosen) { return chosen.name(); }, chosen_);
+  }
+
+ private:
+  std::variant<per_tensor, per_channel, per_group> chosen_;
+};
+
+static_assert(granularity<any_granularity>);
+
+/// "tensor", "channel" or "group:G". Throws bad_input naming the option.
+inline any_granularity parse_granularity(std::string_view text) {
+  constexpr std::string_view prefix = "group:";
+  if (text == "channel") {
+    return per_channel{};
+  }
+  if (text == "tensor") {
+    return per_tensor{};
+  }
+  if (text.starts_with(prefix)) {
+    const auto size = parse_number(text.substr(prefix.size()), "--granularity group", 16, 1U << 30);
+    if (size % 16 == 0) {
+      return per_group(size);
+    }
+  }
+  throw bad_input(mismatch_message("--granularity", "channel, tensor or group:G, G a multiple of 16",
+                                   "\"" + std::string(text) + "\""));
+}
+
+}  // namespace pluria::examples

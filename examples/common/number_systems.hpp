@@ -1,0 +1,21 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+// Every number system by its name, as quantizers whose members are drawn as values: what programs call --system.
+
+#include <pluria/member/any_quantizer.hpp>
+
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace pluria::examples {
+
+/// "INT-2", ..., "NF4", "MXFP4", ...: all that quantizer_named knows, in the order of the README's table.
+std::vector<std::string> number_system_names();
+
+/// A number system and how large its granules are: "tensor", "channel" or "group:G"; empty for that of the format, or
+/// the channel where a system has none. Throws bad_input naming the option, where a block format is given another
+/// granularity than its own, too.
+any_quantizer quantizer_named(std::string_view system, std::string_view granularity);
+
+}  // namespace pluria::examples
