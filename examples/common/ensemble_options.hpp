@@ -13,8 +13,10 @@
 #include <cstddef>
 #include <cstdint>
 #include <string>
+#include <string_view>
 #include <vector>
 
+#include "number_systems.hpp"
 #include "options.hpp"
 
 namespace pluria::examples {
@@ -22,9 +24,10 @@ namespace pluria::examples {
 /// As they stand on the command line.
 struct ensemble_options {
   std::string bits = "6,5,4";
+  std::string system = {};
   bool bfloat16 = false;
   std::size_t members = 8;
-  std::string granularity = "channel";
+  std::string granularity = {};  ///< empty: that of the system, or the channel
   std::string scales = "float32";
   std::string coupling = "independent";
   std::string engine = "float";
@@ -34,10 +37,16 @@ struct ensemble_options {
 };
 
 inline void add_options(CLI::App& app, ensemble_options& chosen) {
-  app.add_option("--bits", chosen.bits, "widths of symmetric INT-b, 2..8, comma-separated");
+  CLI::Option* const bits = app.add_option("--bits", chosen.bits, "widths of symmetric INT-b, 2..8, comma-separated");
+  app.add_option(
+         "--system", chosen.system,
+         "number systems instead, comma-separated: " + fmt::format("{}", fmt::join(number_system_names(), ", ")))
+      ->excludes(bits);
   app.add_flag("--bfloat16", chosen.bfloat16, "also the checkpoint rounded to bfloat16");
   app.add_option("--members", chosen.members, "S, the number of members");
-  app.add_option("--granularity", chosen.granularity, "what shares a scale: channel, tensor or group:G");
+  app.add_option(
+      "--granularity", chosen.granularity,
+      "what shares a scale: channel (the default), tensor or group:G; MX and NVFP4 have groups of their own");
   app.add_option("--scales", chosen.scales, "what a scale is stored as: float32, or float16 (4, 5 and 8 bits)");
   app.add_option("--coupling", chosen.coupling, "of the members: independent or lattice:L");
   app.add_option("--engine", chosen.engine,
@@ -47,9 +56,23 @@ inline void add_options(CLI::App& app, ensemble_options& chosen) {
   app.add_option("--threads", chosen.threads, "0: all cores")->check(CLI::NonNegativeNumber);
 }
 
+/// One of the ensembles that are asked for.
+struct planned_ensemble {
+  std::string system;
+  int bits;
+  std::string granularity;
+  rule decide;
+
+  explicit planned_ensemble(const any_quantizer& quantizer)
+      : system(quantizer.system()),
+        bits(quantizer.bits()),
+        granularity(quantizer.granularity_name()),
+        decide(quantizer) {}
+};
+
 /// What they mean.
 struct ensemble_plan {
-  std::vector<any_quantizer> quantizers;
+  std::vector<planned_ensemble> ensembles;
   pluria::coupling coupling;
   engine_choice engine;
 
@@ -70,9 +93,25 @@ inline ensemble_plan plan_of(const ensemble_options& chosen) {
     throw bad_input(mismatch_message("--coupling with --engine fixed, which keeps 4 fractional bits",
                                      "independent or lattice:L, L at most 16", "\"" + chosen.coupling + "\""));
   }
-  for (const int bits : parse_bits(chosen.bits)) {
-    plan.quantizers.push_back(parse_integer(bits, chosen.granularity, chosen.scales));
+  if (chosen.system.empty()) {
+    for (const int bits : parse_bits(chosen.bits)) {
+      plan.ensembles.emplace_back(parse_integer(bits, chosen.granularity, chosen.scales));
+    }
+    return plan;
   }
+  if (chosen.scales != "float32") {
+    throw bad_input(mismatch_message("--scales with --system", "float32: systems with others have names of their own",
+                                     "\"" + chosen.scales + "\""));
+  }
+  for_each_part(chosen.system, [&](std::string_view name) {
+    const any_quantizer quantizer = plan.engine.is_stored ? stored_quantizer_named(name, chosen.granularity)
+                                                          : quantizer_named(name, chosen.granularity);
+    if (plan.engine.activations == activation_type::int8 && !quantizer.is_scaled()) {
+      throw bad_input(mismatch_message("--activations of " + quantizer.system(),
+                                       "float32: its values are no multiples of a scale", "\"int8\""));
+    }
+    plan.ensembles.emplace_back(quantizer);
+  });
   return plan;
 }
 

@@ -35,10 +35,10 @@ class any_granularity {
 
 static_assert(granularity<any_granularity>);
 
-/// "tensor", "channel" or "group:G". Throws bad_input naming the option.
+/// "tensor", "channel" or "group:G"; empty: the channel. Throws bad_input naming the option.
 inline any_granularity parse_granularity(std::string_view text) {
   constexpr std::string_view prefix = "group:";
-  if (text == "channel") {
+  if (text.empty() || text == "channel") {
     return per_channel{};
   }
   if (text == "tensor") {

@@ -65,7 +65,7 @@ any_quantizer quantizer_named(std::string_view system, std::string_view granular
     throw bad_input(mismatch_message("--system", "one of " + names, "\"" + std::string(system) + "\""));
   }
   if (found->granularity.empty()) {
-    return found->make(parse_granularity(granularity.empty() ? "channel" : granularity));
+    return found->make(parse_granularity(granularity));
   }
   if (!granularity.empty() && granularity != found->granularity) {
     throw bad_input(mismatch_message("--granularity of " + found->name, found->granularity,

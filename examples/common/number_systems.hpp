@@ -18,4 +18,8 @@ std::vector<std::string> number_system_names();
 /// granularity than its own, too.
 any_quantizer quantizer_named(std::string_view system, std::string_view granularity);
 
+/// The same, whose members can be stored and multiplied, too: symmetric integers. Throws bad_input, naming
+/// the option, for others. In the files that compile products.
+any_quantizer stored_quantizer_named(std::string_view system, std::string_view granularity);
+
 }  // namespace pluria::examples

@@ -247,8 +247,8 @@ void run(const options& chosen) {
   check_finite_weights(weights);
   const inputs loaded = load_inputs(chosen, configuration);
 
-  const std::size_t single_models = 1 + (wanted.bfloat16 ? 1 : 0) + plan.quantizers.size();
-  progress shown((single_models + plan.quantizers.size() * wanted.members) * loaded.tokens(), "tokens");
+  const std::size_t single_models = 1 + (wanted.bfloat16 ? 1 : 0) + plan.ensembles.size();
+  progress shown((single_models + plan.ensembles.size() * wanted.members) * loaded.tokens(), "tokens");
   Eigen::setNbThreads(1);  // windows and questions are spread over the threads
   evaluation begun;
   begun.model = last_name_of(folder);
@@ -270,24 +270,24 @@ void run(const options& chosen) {
     over.run(float_llama(std::span(&rounded, 1), configuration), "bfloat16",
              [&](growing_table& table, scored_ensemble scored) { table.add_nearest(row, std::move(scored)); });
   }
-  for (const any_quantizer& current : plan.quantizers) {
-    const rounded_members rtn(weights, current, nearest{}, wanted.threads);
+  for (const planned_ensemble& current : plan.ensembles) {
+    const rounded_members rtn(weights, current.decide, nearest{}, wanted.threads);
     evaluation_row row;
-    row.system = current.system();
-    row.bits = current.bits();
-    row.granularity = wanted.granularity;
+    row.system = current.system;
+    row.bits = current.bits;
+    row.granularity = current.granularity;
     row.seed = wanted.seed;
     row.storage = name_of(storage_form::packed);
     row.budget = storage_budget(rtn.packed_storage(), storage_form::packed, 1);
-    over.run(rounded_llama(rtn, storage_form::packed, 1, plan.engine, configuration), current.system() + " to nearest",
+    over.run(rounded_llama(rtn, storage_form::packed, 1, plan.engine, configuration), current.system + " to nearest",
              [&](growing_table& table, scored_ensemble scored) { table.add_nearest(row, std::move(scored)); });
 
-    const rounded_members bsr(weights, current, bernoulli{.seed = wanted.seed, .coupling = plan.coupling},
+    const rounded_members bsr(weights, current.decide, bernoulli{.seed = wanted.seed, .coupling = plan.coupling},
                               wanted.threads);
     row.coupling = plan.coupling.name();
     row.storage = name_of(plan.engine.form);
     over.run(rounded_llama(bsr, plan.engine.form, wanted.members, plan.engine, configuration),
-             fmt::format("{}, {} members at once", current.system(), wanted.members),
+             fmt::format("{}, {} members at once", current.system, wanted.members),
              [&](growing_table& table, const scored_ensemble& scored) {
                table.add_ensemble(row, scored, [&](evaluation_row& completed) {
                  completed.complete_block = plan.is_complete(completed.members);

@@ -90,8 +90,8 @@ void run(const options& chosen) {
   check_finite_weights(weights);
   evaluator over(chosen.sets, wanted.threads);
   over.check(weights);
-  const std::size_t single_models = 1 + (wanted.bfloat16 ? 1 : 0) + plan.quantizers.size();
-  progress shown((single_models + plan.quantizers.size() * chosen.repeats * wanted.members) * over.images_per_member(),
+  const std::size_t single_models = 1 + (wanted.bfloat16 ? 1 : 0) + plan.ensembles.size();
+  progress shown((single_models + plan.ensembles.size() * chosen.repeats * wanted.members) * over.images_per_member(),
                  "images");
   over.show(shown);
 
@@ -130,10 +130,10 @@ void run(const options& chosen) {
       save_logits(chosen.logits, "bfloat16-rtn", 0, result.examples, logits);
     }
   }
-  for (const any_quantizer& current : plan.quantizers) {
+  for (const planned_ensemble& current : plan.ensembles) {
     const auto add_row = [&](const char* method, storage_form form, const evaluator::both& ensemble,
                              const rounded_members& members, std::size_t count, std::uint64_t seed, bool complete) {
-      result.rows.push_back({current.system(), current.bits(), method, wanted.granularity,
+      result.rows.push_back({current.system, current.bits, method, current.granularity,
                              method == std::string("rtn") ? "" : plan.coupling.name(), name_of(form), seed, complete,
                              count, storage_budget(members.packed_storage(), form, count), scored(ensemble, false)});
     };
@@ -143,13 +143,13 @@ void run(const options& chosen) {
                                  evaluator::both& ensemble, std::vector<float>* kept, const auto& added) {
       if (!engine.is_stored) {
         for (std::size_t k = 0; k < count; ++k) {
-          shown.describe(fmt::format("{}, member {} of {}", current.system(), k + 1, count));
+          shown.describe(fmt::format("{}, member {} of {}", current.system, k + 1, count));
           over.add(members[k], ensemble, kept);
           added(k);
         }
         return;
       }
-      shown.describe(fmt::format("{}, {} members at once", current.system(), count));
+      shown.describe(fmt::format("{}, {} members at once", current.system, count));
       const vit<any_matrix> network = stored_vit(members, form, 0, count, engine.activations, over.network_options());
       over.add_all(network, ensemble, kept, added);
       const std::size_t tokens = network.batch() * network.configuration().tokens();
@@ -157,27 +157,28 @@ void run(const options& chosen) {
           std::max(result.activation_bytes, activation_bytes(count, tokens, network.activation_width()));
       result.resident_bytes = std::max(result.resident_bytes, resident_bytes().value_or(0));
     };
-    const rounded_members rtn(weights, current, nearest{}, wanted.threads);
+    const rounded_members rtn(weights, current.decide, nearest{}, wanted.threads);
     evaluator::both to_nearest = over.empty_scores();
     run_members(rtn, storage_form::packed, 1, to_nearest, keep,
                 [&](std::size_t) { add_row("rtn", storage_form::packed, to_nearest, rtn, 1, wanted.seed, true); });
     if (keep != nullptr) {
-      save_logits(chosen.logits, current.system() + "-rtn", 0, result.examples, logits);
+      save_logits(chosen.logits, current.system + "-rtn", 0, result.examples, logits);
     }
     for (std::size_t repeat = 0; repeat < chosen.repeats; ++repeat) {
       const std::uint64_t seed = wanted.seed + repeat;
-      const rounded_members bsr(weights, current, bernoulli{.seed = seed, .coupling = plan.coupling}, wanted.threads);
+      const rounded_members bsr(weights, current.decide, bernoulli{.seed = seed, .coupling = plan.coupling},
+                                wanted.threads);
       evaluator::both ensemble = over.empty_scores();
       std::vector<float>* kept = repeat == 0 ? keep : nullptr;
       run_members(bsr, engine.form, wanted.members, ensemble, kept, [&](std::size_t k) {
         add_row("bsr", engine.form, ensemble, bsr, k + 1, seed, plan.is_complete(k + 1));
         result.rows.back().scores.rtn_nll_difference = ensemble.test.nll_difference(to_nearest.test);
         if (kept != nullptr) {
-          save_logits(chosen.logits, current.system() + "-bsr", k, result.examples, logits);
+          save_logits(chosen.logits, current.system + "-bsr", k, result.examples, logits);
         }
       });
       if (repeat == 0) {
-        reliability.emplace_back(fmt::format("{} LPE-BSR, S = {}", current.system(), wanted.members),
+        reliability.emplace_back(fmt::format("{} LPE-BSR, S = {}", current.system, wanted.members),
                                  reliability_bins(ensemble.test.judged_confidences()));
       }
     }

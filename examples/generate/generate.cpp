@@ -273,7 +273,7 @@ nlohmann::ordered_json speed(std::size_t tokens, double seconds) {
                                             : nlohmann::ordered_json(static_cast<double>(tokens) / seconds)}};
 }
 
-nlohmann::ordered_json to_json(const options& chosen, const any_quantizer& rounded_to, const any_rounding& rounding,
+nlohmann::ordered_json to_json(const options& chosen, const planned_ensemble& rounded_to, const any_rounding& rounding,
                                const std::vector<std::int32_t>& prompt, std::size_t vocabulary,
                                const generation& result) {
   using json = nlohmann::ordered_json;
@@ -292,7 +292,7 @@ nlohmann::ordered_json to_json(const options& chosen, const any_quantizer& round
   }
   json identity = json::object();
   for (const auto& [key, value] :
-       member_identity(rounding, {rounded_to.system()}, {rounded_to.granularity_name()}).metadata(0, {})) {
+       member_identity(rounding, {rounded_to.system}, {rounded_to.granularity}).metadata(0, {})) {
     identity[key] = value;
   }
   identity["pluria.member"] = json::array();
@@ -301,9 +301,9 @@ nlohmann::ordered_json to_json(const options& chosen, const any_quantizer& round
   }
   return {{"model", to_utf8(chosen.model)},
           {"vocabulary", vocabulary},
-          {"bits", rounded_to.bits()},
+          {"bits", rounded_to.bits},
           {"members", chosen.ensemble.members},
-          {"granularity", chosen.ensemble.granularity},
+          {"granularity", rounded_to.granularity},
           {"scales", chosen.ensemble.scales},
           {"coupling", chosen.ensemble.coupling},
           {"engine", chosen.ensemble.engine},
@@ -330,7 +330,7 @@ void run(options chosen) {
     ensemble.activations = ensemble.engine == "float" ? "float32" : "int8";
   }
   const ensemble_plan plan = plan_of(ensemble);
-  if (plan.quantizers.size() != 1) {
+  if (plan.ensembles.size() != 1) {
     throw bad_input(mismatch_message("--bits", "one width in 2..8", "\"" + ensemble.bits + "\""));
   }
   const bool coloured = is_coloured(chosen.colour);
@@ -347,10 +347,10 @@ void run(options chosen) {
   Eigen::setNbThreads(1);  // with others it sums in another order: the number of threads would change bits
   const checkpoint weights = load_safetensors_folder(folder);
   check_finite_weights(weights);
-  const any_quantizer& rounded_to = plan.quantizers.front();
+  const planned_ensemble& rounded_to = plan.ensembles.front();
   const any_rounding rounding = bernoulli{.seed = ensemble.seed, .coupling = plan.coupling};
   const llama<any_matrix> network = load_members(
-      ensemble, plan.engine, rounded_members(weights, rounded_to, rounding, ensemble.threads), configuration);
+      ensemble, plan.engine, rounded_members(weights, rounded_to.decide, rounding, ensemble.threads), configuration);
 
   text_output output(configuration.vocabulary == byte_vocabulary, coloured);
   for (const std::int32_t token : prompt) {

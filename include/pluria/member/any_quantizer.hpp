@@ -67,6 +67,7 @@ class any_quantizer {
       : system_(N::name()),
         granularity_(typed.granularity.name()),
         bits_(N::bits),
+        is_scaled_(scaled_system<N>),
         fit_([typed](const tensor& weights, int threads) {
           return on_grid<N, Arch>(weights, std::make_shared<const tensor_grid<N>>(typed.fit(weights, threads)));
         }) {}
@@ -96,6 +97,7 @@ class any_quantizer {
   const std::string& system() const noexcept { return system_; }                 ///< "INT-5"
   const std::string& granularity_name() const noexcept { return granularity_; }  ///< "channel", "tensor", "group:32"
   int bits() const noexcept { return bits_; }
+  bool is_scaled() const noexcept { return is_scaled_; }  ///< whether products may take int8 activations
 
   /// Fits the grid; errors as quantizer::fit. The result shares the tensor's bytes.
   gridded_tensor fit(const tensor& weights, int threads = 1) const { return fit_(weights, threads); }
@@ -116,6 +118,7 @@ class any_quantizer {
   std::string system_;
   std::string granularity_;
   int bits_;
+  bool is_scaled_;
   std::function<gridded_tensor(const tensor&, int threads)> fit_;
 };
 
