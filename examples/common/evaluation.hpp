@@ -47,7 +47,7 @@ struct score_row {
   std::optional<mean_and_error> rtn_nll_difference;         ///< to RTN at the same width, paired; none for RTN itself
   std::optional<mean_and_error> calibrated_nll_difference;  ///< the same with a temperature on both sides
   std::optional<calibrated_scores> calibrated;              ///< where there is a calibration set
-  std::vector<double> calibrated_nll_per_example;           ///< of full precision only, to pair the others with
+  std::vector<double> calibrated_nll_per_example;           ///< to pair others with, where there is a calibration set
 };
 
 /// One line of the table.
@@ -147,9 +147,8 @@ inline score_row score(const pluria::scores& test, const pluria::scores* calibra
     row.calibrated = calibrated_figures_of(temperature, tempered);
     if (reference_row != nullptr) {
       row.calibrated_nll_difference = paired_difference(tempered.nll, reference_row->calibrated_nll_per_example);
-    } else {
-      row.calibrated_nll_per_example = std::move(tempered.nll);
     }
+    row.calibrated_nll_per_example = std::move(tempered.nll);
   }
   return row;
 }

@@ -34,13 +34,13 @@ struct image_options {
   std::string labels = "/usr/share/datasets/fashion-mnist/t10k-labels-idx1-ubyte.gz";
   std::size_t first = 0;
   std::size_t limit = 0;  ///< 0: all
-  std::string calibration_images;
-  std::string calibration_labels;
+  std::string calibration_images = {};
+  std::string calibration_labels = {};
   std::size_t calibration_first = 0;
   std::size_t calibration_limit = 0;
   std::size_t heads = 0;
-  std::string mean;
-  std::string std;
+  std::string mean = {};
+  std::string std = {};
 };
 
 inline void add_options(CLI::App& app, image_options& chosen) {

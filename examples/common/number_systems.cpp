@@ -7,8 +7,12 @@
 #include <pluria/number/symmetric_int.hpp>
 #include <pluria/quantize/quantizer.hpp>
 
+#include <fmt/format.h>
+
 #include <algorithm>
-#include <cstddef>
+#include <string>
+#include <string_view>
+#include <vector>
 
 #include "granularities.hpp"
 
@@ -43,6 +47,18 @@ const std::vector<known_system>& known_systems() {
   return all;
 }
 
+// Throws bad_input where no system has the name.
+const known_system& find_system(std::string_view system) {
+  const std::vector<known_system>& all = known_systems();
+  const auto found =
+      std::find_if(all.begin(), all.end(), [&](const known_system& entry) { return entry.name == system; });
+  if (found == all.end()) {
+    throw bad_input(mismatch_message("--system", fmt::format("one of {}", fmt::join(number_system_names(), ", ")),
+                                     "\"" + std::string(system) + "\""));
+  }
+  return *found;
+}
+
 }  // namespace
 
 std::vector<std::string> number_system_names() {
@@ -53,25 +69,20 @@ std::vector<std::string> number_system_names() {
   return names;
 }
 
+bool has_own_granularity(std::string_view system) {
+  return !find_system(system).granularity.empty();
+}
+
 any_quantizer quantizer_named(std::string_view system, std::string_view granularity) {
-  const std::vector<known_system>& all = known_systems();
-  const auto found =
-      std::find_if(all.begin(), all.end(), [&](const known_system& entry) { return entry.name == system; });
-  if (found == all.end()) {
-    std::string names;
-    for (const known_system& entry : all) {
-      names += (names.empty() ? "" : ", ") + entry.name;
-    }
-    throw bad_input(mismatch_message("--system", "one of " + names, "\"" + std::string(system) + "\""));
+  const known_system& found = find_system(system);
+  if (found.granularity.empty()) {
+    return found.make(parse_granularity(granularity));
   }
-  if (found->granularity.empty()) {
-    return found->make(parse_granularity(granularity));
+  if (!granularity.empty() && granularity != found.granularity) {
+    throw bad_input(
+        mismatch_message("--granularity of " + found.name, found.granularity, "\"" + std::string(granularity) + "\""));
   }
-  if (!granularity.empty() && granularity != found->granularity) {
-    throw bad_input(mismatch_message("--granularity of " + found->name, found->granularity,
-                                     "\"" + std::string(granularity) + "\""));
-  }
-  return found->make(parse_granularity(found->granularity));
+  return found.make(parse_granularity(found.granularity));
 }
 
 }  // namespace pluria::examples

@@ -13,6 +13,9 @@ namespace pluria::examples {
 /// "INT-2", ..., "NF4", "MXFP4", ...: all that quantizer_named knows, in the order of the README's table.
 std::vector<std::string> number_system_names();
 
+/// Whether a number system is a block format, whose granules are of a size of its own.
+bool has_own_granularity(std::string_view system);
+
 /// A number system and how large its granules are: "tensor", "channel" or "group:G"; empty for that of the format, or
 /// the channel where a system has none. Throws bad_input naming the option, where a block format is given another
 /// granularity than its own, too.

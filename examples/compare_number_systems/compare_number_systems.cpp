@@ -1,0 +1,200 @@
+// SPDX-License-Identifier: MIT
+// Which number system makes the best ensemble for a given number of bits? Every system is rounded to nearest and
+// sampled, and scored on the same images, with one temperature each. Choices are made on the validation split, the test
+// set only says what they are worth. See --help.
+
+#include <pluria/pluria.hpp>
+
+#include <fmt/format.h>
+
+#include <CLI/CLI.hpp>
+#include <bit>
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <filesystem>
+#include <nlohmann/json.hpp>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "../common/evaluation.hpp"
+#include "../common/image_evaluation.hpp"
+#include "../common/main.hpp"
+#include "../common/number_systems.hpp"
+#include "../common/options.hpp"
+#include "../common/progress.hpp"
+#include "../common/report_files.hpp"
+#include "../common/weights.hpp"
+#include "system_comparison.hpp"
+#include "system_plots.hpp"
+
+namespace {
+
+using namespace pluria;
+using namespace pluria::examples;
+
+struct options {
+  std::string model;
+  image_options sets{.calibration_images = "/usr/share/datasets/fashion-mnist/train-images-idx3-ubyte.gz",
+                     .calibration_labels = "/usr/share/datasets/fashion-mnist/train-labels-idx1-ubyte.gz",
+                     .calibration_first = 55000};
+  std::string system;  // empty: all
+  std::size_t members = 16;
+  std::string granularity;
+  std::string coupling = "independent";
+  std::uint64_t seed = 0;
+  int threads = 0;
+  std::string csv;
+  std::string json;
+  std::string plots;
+};
+
+std::vector<any_quantizer> quantizers_of(const options& chosen) {
+  std::vector<any_quantizer> quantizers;
+  const auto add = [&](std::string_view name) { quantizers.push_back(quantizer_named(name, chosen.granularity)); };
+  if (!chosen.system.empty()) {
+    for_each_part(chosen.system, add);
+    return quantizers;
+  }
+  for (const std::string& name : number_system_names()) {
+    // Block formats keep their own granularity whatever is asked for.
+    quantizers.push_back(quantizer_named(name, has_own_granularity(name) ? std::string() : chosen.granularity));
+  }
+  return quantizers;
+}
+
+// The NLL of an ensemble on the split that its temperature is fitted on.
+double validation_nll(const scores& validation, double temperature) {
+  const std::vector<double> raw = validation.prediction().log_probabilities();
+  const std::size_t classes = validation.prediction().classes();
+  const std::vector<double> table = apply_temperature({raw, classes}, temperature);
+  return mean(nll_per_example({table, classes}, validation.labels()));
+}
+
+nlohmann::ordered_json to_json(const system_comparison& all) {
+  evaluation flat = all.result;
+  for (const compared_system& system : all.systems) {
+    flat.rows.push_back(system.row);
+  }
+  nlohmann::ordered_json report = examples::to_json(flat);
+  for (std::size_t i = 0; i < all.systems.size(); ++i) {
+    report["rows"][i]["member_bits_per_weight"] = all.systems[i].bits_per_weight;
+    report["rows"][i]["validation_nll"] = all.systems[i].validation_nll;
+  }
+  return report;
+}
+
+void run(const options& chosen) {
+  const auto started = std::chrono::steady_clock::now();
+  if (chosen.members == 0 || chosen.members > 64) {
+    throw bad_input(mismatch_message("--members", "1..64", std::to_string(chosen.members)));
+  }
+  if (chosen.sets.calibration_images.empty()) {
+    throw bad_input("--calibration-images: expected, as choices are made on them");
+  }
+  const coupling coupled = parse_coupling(chosen.coupling);
+  const std::vector<any_quantizer> quantizers = quantizers_of(chosen);
+  report_files files({chosen.csv, chosen.json, {}});
+  const checkpoint weights = load_safetensors(chosen.model);
+  check_finite_weights(weights);
+  evaluator over(chosen.sets, chosen.threads);
+  over.check(weights);
+  progress shown((1 + quantizers.size() * (1 + chosen.members)) * over.images_per_member(), "images");
+  over.show(shown);
+
+  system_comparison all;
+  all.result.model = std::filesystem::path(chosen.model).filename().string();
+  all.result.parameters = parameters_of(weights);
+  all.result.examples = over.test().labels.size();
+  shown.describe("full precision");
+  evaluator::both full = over.empty_scores();
+  over.add(weights, full);
+  all.result.full_precision = score(full.test, &*full.calibration, nullptr, nullptr);
+
+  for (const any_quantizer& current : quantizers) {
+    const auto add = [&](const char* method, const evaluator::both& scored, const rounded_members& members,
+                         std::size_t count) {
+      const rounded_members::storage& stored = members.packed_storage();
+      compared_system& system = all.systems.emplace_back();
+      system.bits_per_weight =
+          current.bits() + static_cast<double>(stored.granule_bits) / static_cast<double>(stored.weights);
+      system.ensemble_bits = system.bits_per_weight + (count == 1 ? 0.0 : static_cast<double>(count));
+      system.row = {current.system(),
+                    current.bits(),
+                    method,
+                    current.granularity_name(),
+                    method == std::string_view("rtn") ? "" : coupled.name(),
+                    name_of(count == 1 ? storage_form::packed : storage_form::shared_floor),
+                    chosen.seed,
+                    count % coupled.block() == 0 || method == std::string_view("rtn"),
+                    count,
+                    storage_budget(stored, count == 1 ? storage_form::packed : storage_form::shared_floor, count),
+                    score(scored.test, &*scored.calibration, &full.test, &*all.result.full_precision)};
+      system.validation_nll = validation_nll(*scored.calibration, system.row.scores.calibrated->temperature);
+    };
+    const rounded_members rtn(weights, current, nearest{}, chosen.threads);
+    evaluator::both to_nearest = over.empty_scores();
+    shown.describe(current.system() + " to nearest");
+    over.add(rtn[0], to_nearest);
+    add("rtn", to_nearest, rtn, 1);
+    const rounded_members bsr(weights, current, bernoulli{.seed = chosen.seed, .coupling = coupled}, chosen.threads);
+    evaluator::both ensemble = over.empty_scores();
+    for (std::size_t k = 0; k < chosen.members; ++k) {
+      shown.describe(fmt::format("{}, member {} of {}", current.system(), k + 1, chosen.members));
+      over.add(bsr[k], ensemble);
+      if (std::has_single_bit(k + 1) || k + 1 == chosen.members) {
+        add("bsr", ensemble, bsr, k + 1);
+        all.systems.back().row.scores.rtn_nll_difference = ensemble.test.nll_difference(to_nearest.test);
+      }
+    }
+  }
+  shown.clear();
+
+  evaluation table = all.result;
+  for (const compared_system& system : all.systems) {
+    table.rows.push_back(system.row);
+  }
+  const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - started).count();
+  fmt::print("{}: {} parameters, {} images, temperatures fitted and choices made on {} others; members {}\n\n{}\n",
+             all.result.model, all.result.parameters, all.result.examples,
+             over.images_per_member() - all.result.examples, coupled.name(), to_table(table));
+  fmt::print(
+      "The winner at each width, with one temperature on all sides (S over a shared floor takes S bits more):\n{}\n{}",
+      winners_table(all), verdict(all, 16.0));
+  fmt::print("{:.1f} s\n", seconds);
+  const nlohmann::ordered_json report = to_json(all);
+  files.write(report, report, table, {});
+  if (!chosen.plots.empty()) {
+    if (draw_comparison(chosen.plots, all)) {
+      fmt::print("plots: {0}/systems.png (and .svg)\n", chosen.plots);
+    } else {
+      fmt::print("gnuplot is not installed (gnuplot-nox) or failed; its script is {}/systems.gnuplot\n", chosen.plots);
+    }
+  }
+}
+
+}  // namespace
+
+int main(int argument_count, char** arguments) {
+  options chosen;
+  CLI::App app("Compares number systems as ensembles of one Vision Transformer.\n");
+  app.option_defaults()->always_capture_default();
+  app.add_option("--model", chosen.model, "checkpoint with timm's names, one input channel, .safetensors")->required();
+  add_options(app, chosen.sets);
+  app.add_option(
+      "--system", chosen.system,
+      fmt::format("number systems, comma-separated; empty: all of {}", fmt::join(number_system_names(), ", ")));
+  app.add_option("--members", chosen.members, "S, the number of members; 1, 2, 4, ... of them are scored");
+  app.add_option(
+      "--granularity", chosen.granularity,
+      "what shares a scale: channel (the default), tensor or group:G; MX and NVFP4 have groups of their own");
+  app.add_option("--coupling", chosen.coupling, "of the members: independent or lattice:L");
+  app.add_option("--seed", chosen.seed, "decides every random bit");
+  app.add_option("--threads", chosen.threads, "0: all cores")->check(CLI::NonNegativeNumber);
+  app.add_option("--csv", chosen.csv, "write all rows as comma-separated values");
+  app.add_option("--json", chosen.json, "write everything as JSON");
+  app.add_option("--plots", chosen.plots, "write NLL against bits and against ambiguity to this folder");
+  return run_main(app, argument_count, arguments, "compare_number_systems", [&] { run(chosen); });
+}

@@ -1,0 +1,126 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+// Number systems side by side: which one wins at a width, chosen on the validation split, and by how much on the test
+// set, paired over its examples.
+
+#include <pluria/metrics/proper_score.hpp>
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cstddef>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "../common/evaluation.hpp"
+
+namespace pluria::examples {
+
+/// One number system, rounded to nearest or as an ensemble of so many members.
+struct compared_system {
+  evaluation_row row;            ///< scores on the test set, with each example's NLL after the temperature
+  double bits_per_weight = 0.0;  ///< of one member, codes and granules
+  double ensemble_bits = 0.0;    ///< of all members over a shared floor, or of one that stands alone
+  double validation_nll = 0.0;   ///< after the temperature, which is fitted there
+};
+
+/// Of one model.
+struct system_comparison {
+  evaluation result;  ///< full precision only
+  std::vector<compared_system> systems;
+
+  /// The numbers of members that all systems have: 1, 2, 4, ...; RTN is not among them.
+  std::vector<std::size_t> members() const {
+    std::vector<std::size_t> counts;
+    for (const compared_system& system : systems) {
+      if (is_ensemble(system.row) && std::find(counts.begin(), counts.end(), system.row.members) == counts.end()) {
+        counts.push_back(system.row.members);
+      }
+    }
+    std::sort(counts.begin(), counts.end());
+    return counts;
+  }
+};
+
+/// The system of the lowest validation NLL among those that `wanted` takes; null where it takes none.
+template <class Wanted>
+const compared_system* best_on_validation(const system_comparison& all, Wanted&& wanted) {
+  const compared_system* best = nullptr;
+  for (const compared_system& system : all.systems) {
+    if (wanted(system) && (best == nullptr || system.validation_nll < best->validation_nll)) {
+      best = &system;
+    }
+  }
+  return best;
+}
+
+/// The NLL of `a` minus that of `b`, a temperature on both sides, paired over the test set.
+inline mean_and_error calibrated_difference(const score_row& a, const score_row& b) {
+  return paired_difference(a.calibrated_nll_per_example, b.calibrated_nll_per_example);
+}
+
+/// For every width, RTN and each number of members: the winner, its distance from symmetric INT-b (where that is there)
+/// and from the checkpoint.
+inline std::string winners_table(const system_comparison& all) {
+  std::string table = fmt::format("{:>4} {:>3}  {:<20} {:>6}  {:<6} {:<16} {:<16}\n", "bits", "S", "best on validation",
+                                  "bits/w", "NLL", "- INT-b", "- full precision");
+  const auto pair = [](const mean_and_error& difference) {
+    return fmt::format("{:+.4f} +-{:.4f}", difference.mean, difference.standard_error);
+  };
+  std::vector<int> widths;
+  for (const compared_system& system : all.systems) {
+    if (std::find(widths.begin(), widths.end(), system.row.bits) == widths.end()) {
+      widths.push_back(system.row.bits);
+    }
+  }
+  std::sort(widths.begin(), widths.end());
+  const auto line = [&](int bits, const std::string& members, const auto& has_members) {
+    const auto of_width = [&](const compared_system& system) {
+      return system.row.bits == bits && has_members(system.row);
+    };
+    const compared_system* const best = best_on_validation(all, of_width);
+    const compared_system* const integer = best_on_validation(all, [&](const compared_system& system) {
+      return of_width(system) && system.row.system == fmt::format("INT-{}", bits);
+    });
+    if (best == nullptr) {
+      return;
+    }
+    table += fmt::format("{:>4} {:>3}  {:<20} {:6.2f}  {:.4f} {:<16} {:<16}\n", bits, members, best->row.system,
+                         best->bits_per_weight, best->row.scores.calibrated->nll,
+                         integer == nullptr || integer == best
+                             ? std::string()
+                             : pair(calibrated_difference(best->row.scores, integer->row.scores)),
+                         pair(calibrated_difference(best->row.scores, *all.result.full_precision)));
+  };
+  for (const int bits : widths) {
+    line(bits, "RTN", [](const evaluation_row& row) { return !is_ensemble(row); });
+    for (const std::size_t count : all.members()) {
+      line(bits, std::to_string(count),
+           [&](const evaluation_row& row) { return is_ensemble(row) && row.members == count; });
+    }
+  }
+  return table;
+}
+
+/// Whether the best ensemble of at most `most_bits` a weight, all members together, beats the checkpoint with
+/// temperature on both sides; chosen on the validation split.
+inline std::string verdict(const system_comparison& all, double most_bits) {
+  const compared_system* const best = best_on_validation(all, [&](const compared_system& system) {
+    return is_ensemble(system.row) && system.row.members > 1 && system.ensemble_bits <= most_bits;
+  });
+  if (best == nullptr) {
+    return fmt::format("no ensemble takes at most {} bits a weight\n", most_bits);
+  }
+  const mean_and_error difference = calibrated_difference(best->row.scores, *all.result.full_precision);
+  return fmt::format(
+      "best on validation of all ensembles of at most {} bits a weight: {}, S = {}, {:.2f} bits; on the test set, "
+      "with one temperature on both sides, NLL {:.4f} against the checkpoint's {:.4f}: {:+.4f} +-{:.4f}, {}\n",
+      most_bits, best->row.system, best->row.members, best->ensemble_bits, best->row.scores.calibrated->nll,
+      all.result.full_precision->calibrated->nll, difference.mean, difference.standard_error,
+      difference.mean < -2 * difference.standard_error  ? "better by more than two standard errors"
+      : difference.mean > 2 * difference.standard_error ? "worse by more than two standard errors"
+                                                        : "even within two standard errors");
+}
+
+}  // namespace pluria::examples
