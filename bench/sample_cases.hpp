@@ -50,17 +50,21 @@ inline const std::shared_ptr<turning_weights>& weights_of(dtype type, std::size_
   return entry;
 }
 
-/// Our kernel: per output channel, `members` of them in one pass.
-template <int Bits, class Arch = xsimd::default_arch, class R>
-work sampling(dtype type, std::size_t count, const R& rounding, std::size_t members = 1, int threads = 1) {
-  using number = symmetric_int<Bits>;
+/// Our kernel: `members` of them in one pass, per output channel or in the blocks of the format.
+template <number_system number, class Arch = xsimd::default_arch, class R>
+work sampling_of(dtype type, std::size_t count, const R& rounding, std::size_t members = 1, int threads = 1) {
   const auto weights = weights_of(type, count);
   // The grids of one size are made once, and so is the room for the members.
   static std::map<std::pair<dtype, std::size_t>, std::shared_ptr<const tensor_grid<number>>> grids;
   static std::map<std::pair<dtype, std::size_t>, std::shared_ptr<std::vector<packed_tensor<number>>>> rooms;
   auto& grid = grids[{type, count}];
   if (!grid) {
-    grid = std::make_shared<const tensor_grid<number>>(quantizer<number>{}.fit(weights->next()));
+    if constexpr (requires { number::block; }) {
+      grid = std::make_shared<const tensor_grid<number>>(
+          quantizer<number, per_group>{per_group(number::block)}.fit(weights->next()));
+    } else {
+      grid = std::make_shared<const tensor_grid<number>>(quantizer<number>{}.fit(weights->next()));
+    }
   }
   auto& room = rooms[{type, count}];
   if (!room) {
@@ -73,6 +77,12 @@ work sampling(dtype type, std::size_t count, const R& rounding, std::size_t memb
   return [weights, room = room, rounding, members, threads] {
     sample_into<number, R, Arch>(std::span(*room).first(members), weights->next(), rounding, 0, threads);
   };
+}
+
+/// The same of symmetric INT-b.
+template <int Bits, class Arch = xsimd::default_arch, class R>
+work sampling(dtype type, std::size_t count, const R& rounding, std::size_t members = 1, int threads = 1) {
+  return sampling_of<symmetric_int<Bits>, Arch>(type, count, rounding, members, threads);
 }
 
 /// INT-4 from float32 by the kernel for AVX2, in a file compiled for x86-64-v3; empty where there is none.

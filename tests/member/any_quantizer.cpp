@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 
 #include <pluria/member/any_quantizer.hpp>
+#include <pluria/number/half_scaled_int.hpp>
 #include <pluria/number/symmetric_int.hpp>
 #include <support/catch.hpp>
 #include <support/integer_weights.hpp>
@@ -64,13 +65,14 @@ void draws_as_its_type(const quantizer<Int, G>& typed) {
   }
   const pluria::packed_tensor<Int> form(grid);
   CHECK(gridded.code_bits() == 3 * 2 * 128 * Int::bits);
-  CHECK(gridded.granule_bits() == 32 * grid->granules.size());
+  CHECK(gridded.granule_bits() == grid->granule_bits());
 }
 
 TEST_CASE("a quantizer whose type is erased draws what the typed one does", "[member]") {
   draws_as_its_type(quantizer<symmetric_int<3>, pluria::per_tensor>{});
   draws_as_its_type(quantizer<symmetric_int<5>>{});
   draws_as_its_type(quantizer<symmetric_int<8>, pluria::per_group>{pluria::per_group(48)});
+  draws_as_its_type(quantizer<pluria::full_range_int<4>, pluria::per_group>{pluria::per_group(32)});
 }
 
 TEST_CASE("rows of members are written as values of a weight type", "[member]") {
