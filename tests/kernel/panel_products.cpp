@@ -27,21 +27,6 @@ constexpr std::size_t columns = 300;
 constexpr std::size_t tokens = 3;
 constexpr std::size_t members = 4;
 
-TEST_CASE("16 floats are summed in pairs eight, four, two and one apart", "[kernel]") {
-  std::array<float, 16> values;
-  for (std::size_t i = 0; i < 16; ++i) {
-    // Sums in another order differ.
-    values[i] = support::integer_weight(static_cast<std::uint32_t>(i), 1.0F) * (i % 3 == 0 ? 1e6F : 1.0F);
-  }
-  std::array<float, 16> sums = values;
-  for (const std::size_t apart : {8U, 4U, 2U, 1U}) {
-    for (std::size_t i = 0; i < apart; ++i) {
-      sums[i] += sums[i + apart];
-    }
-  }
-  CHECK(sum_of_16(values.data()) == sums[0]);
-}
-
 // Adds the products of rows first .. last - 1 of tokens begin .. end - 1, in the three ways.
 std::vector<std::vector<float>> products(std::size_t first, std::size_t last, std::size_t begin, std::size_t end) {
   const auto weights = support::make_tensor(pluria::dtype::f32, "a.weight", {rows, columns},

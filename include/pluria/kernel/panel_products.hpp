@@ -18,13 +18,11 @@
 
 namespace pluria::detail {
 
-// The sum of 16 floats in one order on all machines.
-PLURIA_INLINE float sum_of_16(const float* values) {
-  std::array<float, 8> sums;
-  for (std::size_t i = 0; i < 8; ++i) {
-    sums[i] = values[i] + values[i + 8];
+// Adds the first `rows` results of a panel.
+PLURIA_INLINE void add_rows(const std::array<float, panel_rows>& results, std::size_t rows, float* out) {
+  for (std::size_t r = 0; r < rows; ++r) {
+    out[r] += results[r];
   }
-  return ((sums[0] + sums[4]) + (sums[2] + sums[6])) + ((sums[1] + sums[5]) + (sums[3] + sums[7]));
 }
 
 // Rows first .. last - 1 of the products with int8 inputs, where a row has one granule: sums in integers.
@@ -56,13 +54,23 @@ template <bool Single, class View, class Arch>
               });
             });
       },
-      [&](std::size_t row, std::size_t rows, std::size_t input, const std::int32_t* sums, std::size_t stride,
-          float* out) PLURIA_INLINE_LAMBDA {
-        const std::array<std::int32_t, panel_rows> totals = lanes::sums_of_16(sums, stride);
-        const std::int32_t offset = number::min_code * x.sum(input);
+      [&](std::size_t row, std::size_t rows) PLURIA_INLINE_LAMBDA {
+        std::array<float, panel_rows> row_scales{};
         for (std::size_t r = 0; r < rows; ++r) {
-          out[r] += x.scale(input) * scales.of_row(row + r) * static_cast<float>(totals[r] + offset);
+          row_scales[r] = scales.of_row(row + r);
         }
+        // All rows of a panel whether they are there or not: compilers turn the loop into batches.
+        return [&x, row_scales, rows](std::size_t input, const std::int32_t* sums, std::size_t stride, float* out)
+                   PLURIA_INLINE_LAMBDA {
+                     const std::array<std::int32_t, panel_rows> totals = lanes::sums_of_16(sums, stride);
+                     const std::int32_t offset = number::min_code * x.sum(input);
+                     const float scale = x.scale(input);
+                     std::array<float, panel_rows> results;
+                     for (std::size_t r = 0; r < panel_rows; ++r) {
+                       results[r] = scale * row_scales[r] * static_cast<float>(totals[r] + offset);
+                     }
+                     add_rows(results, rows, out);
+                   };
       });
 }
 
@@ -110,12 +118,16 @@ template <bool Single, bool Paired, class View, class Arch>
               });
             });
       },
-      [&](std::size_t, std::size_t rows, std::size_t input, const float* sums, std::size_t stride, float* out)
-          PLURIA_INLINE_LAMBDA {
-            for (std::size_t r = 0; r < rows; ++r) {
-              out[r] += x.scale(input) * sum_of_16(sums + r * stride);
-            }
-          });
+      [&](std::size_t, std::size_t rows) PLURIA_INLINE_LAMBDA {
+        return [&x, rows](std::size_t input, const float* sums, std::size_t stride, float* out) PLURIA_INLINE_LAMBDA {
+          const float scale = x.scale(input);
+          std::array<float, panel_rows> results = lanes::sums_of_16(sums, stride);
+          for (float& result : results) {
+            result *= scale;
+          }
+          add_rows(results, rows, out);
+        };
+      });
 }
 
 // Rows first .. last - 1 of the products with float inputs.
@@ -169,12 +181,10 @@ template <class View, class Arch>
           }
         }
       },
-      [&](std::size_t, std::size_t rows, std::size_t, const float* sums, std::size_t stride, float* out)
-          PLURIA_INLINE_LAMBDA {
-            for (std::size_t r = 0; r < rows; ++r) {
-              out[r] += sum_of_16(sums + r * stride);
-            }
-          });
+      [&](std::size_t, std::size_t rows) PLURIA_INLINE_LAMBDA {
+        return [rows](std::size_t, const float* sums, std::size_t stride, float* out)
+                   PLURIA_INLINE_LAMBDA { add_rows(lanes::sums_of_16(sums, stride), rows, out); };
+      });
 }
 
 }  // namespace pluria::detail

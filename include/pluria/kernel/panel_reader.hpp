@@ -134,11 +134,11 @@ PLURIA_INLINE void for_each_product(const member_codes<View, Arch>& block, std::
 }
 
 // Rows first .. last - 1 of the products, panel by panel: add_block(row, index, codes, sums) adds a block of a row to
-// the 16 sums of every product, member after member, token after token; then add_results(row, rows, input, sums,
-// stride, out) adds what they become to `rows` results of a product, whose sums are `stride` apart.
-template <class Sum, class Arch, class View, class AddBlock, class AddResults>
+// the 16 sums of every product, member after member, token after token; then what results_of(row, rows) gives, called
+// with (input, sums, stride, out), adds what they become to `rows` results of a product, whose sums are `stride` apart.
+template <class Sum, class Arch, class View, class AddBlock, class ResultsOf>
 PLURIA_INLINE void for_each_panel(const View& view, std::size_t first, std::size_t last, const token_map& map,
-                                  const output_rows& y, AddBlock&& add_block, AddResults&& add_results) {
+                                  const output_rows& y, AddBlock&& add_block, ResultsOf&& results_of) {
   const std::size_t products = view.members() * map.tokens;
   panel_reader<View, Arch> read(view, blocks_per_row(view.grid().map.columns()));
   aligned_vector<Sum> sums(panel_rows * products * 16);
@@ -148,10 +148,11 @@ PLURIA_INLINE void for_each_panel(const View& view, std::size_t first, std::size
     read(row, rows, [&](std::size_t r, std::size_t index, const auto& block) PLURIA_INLINE_LAMBDA {
       add_block(row + r, index, block, sums.data() + r * products * 16);
     });
+    const auto add_results = results_of(row, rows);
     for (std::size_t m = 0; m < view.members(); ++m) {
       for (std::size_t t = 0; t < map.tokens; ++t) {
         const Sum* const of_product = sums.data() + (m * map.tokens + t) * 16;
-        add_results(row, rows, map.input(m, t), of_product, products * 16, y.row(m, t) + row);
+        add_results(map.input(m, t), of_product, products * 16, y.row(m, t) + row);
       }
     }
   }
