@@ -30,6 +30,7 @@
 #include <pluria/nn/llama.hpp>
 #include <pluria/nn/vit.hpp>
 #include <pluria/number/half_scaled_int.hpp>
+#include <pluria/number/minifloat.hpp>
 #include <pluria/number/symmetric_int.hpp>
 #include <pluria/quantize/granularity.hpp>
 #include <pluria/quantize/quantizer.hpp>

@@ -69,6 +69,57 @@ TEST_CASE("clamp limits a float and every lane", "[core]") {
   }
 }
 
+TEST_CASE("limits on one side and magnitudes, of a float and of every lane", "[core]") {
+  const float infinity = std::numeric_limits<float>::infinity();
+  for (const float value : {-infinity, -3.0F, -2.0F, std::nextafter(-2.0F, 0.0F), -0x1p-149F, 0.0F, 1.5F, 2.0F, 2.5F,
+                            std::numeric_limits<float>::max(), infinity}) {
+    const float limited = value > 2.0F ? 2.0F : value;
+    const float raised = value < -2.0F ? -2.0F : value;
+    const float absolute = value < 0.0F ? -value : value;
+    CHECK(pluria::lanes::at_most(value, 2.0F) == limited);
+    CHECK(pluria::lanes::at_least(value, -2.0F) == raised);
+    CHECK(pluria::lanes::magnitude(value) == absolute);
+    CHECK(lanes_of(pluria::lanes::at_most(floats(value), 2.0F)) == lanes_of(floats(limited)));
+    CHECK(lanes_of(pluria::lanes::at_least(floats(value), -2.0F)) == lanes_of(floats(raised)));
+    CHECK(lanes_of(pluria::lanes::magnitude(floats(value))) == lanes_of(floats(absolute)));
+  }
+  CHECK(!std::signbit(pluria::lanes::magnitude(-0.0F)));
+  CHECK(!std::signbit(lanes_of(pluria::lanes::magnitude(floats(-0.0F))).front()));
+}
+
+TEST_CASE("bits of an integer are rounded away half to even, in every lane", "[core]") {
+  std::size_t wrong = 0;
+  const auto check = [&]<int Count>(std::integral_constant<int, Count>) {
+    for (std::uint32_t i = 0; i < 4096; ++i) {
+      // Few of the bits above, all of those that are rounded away, or half of what they count and its neighbours.
+      const auto few = static_cast<std::int32_t>(i >> 2);
+      const auto value =
+          (i & 1U) != 0 ? (few - 512) << (Count - 1) | (i & 2U ? 1 : 0) : static_cast<std::int32_t>(mixed(i)) >> 1;
+      // A quotient of 31 bits, and a power of two: exact in double.
+      const auto expected = static_cast<std::int32_t>(std::nearbyint(std::ldexp(value, -Count)));
+      wrong += pluria::lanes::shift_half_even<Count>(value) == expected ? 0U : 1U;
+      for (const std::int32_t lane : lanes_of(pluria::lanes::shift_half_even<Count>(ints(value)))) {
+        wrong += lane == expected ? 0U : 1U;
+      }
+    }
+  };
+  check(std::integral_constant<int, 1>{});
+  check(std::integral_constant<int, 4>{});
+  check(std::integral_constant<int, 7>{});
+  check(std::integral_constant<int, 16>{});
+  CHECK(wrong == 0);
+}
+
+TEST_CASE("an integer takes the sign of a float, of either zero too", "[core]") {
+  for (const float sign : {1.5F, -1.5F, 0.0F, -0.0F, 0x1p-149F, -0x1p-149F}) {
+    for (const std::int32_t value : {0, 1, 65536, 0x7fffffff}) {
+      const std::int32_t expected = std::signbit(sign) ? -value : value;
+      CHECK(pluria::lanes::with_sign_of(value, sign) == expected);
+      CHECK(lanes_of(pluria::lanes::with_sign_of(ints(value), floats(sign))) == lanes_of(ints(expected)));
+    }
+  }
+}
+
 TEST_CASE("rotation brings leaving bits back in, by every count", "[core]") {
   std::size_t wrong = 0;
   const auto check = [&]<int Count>(std::integral_constant<int, Count>) {

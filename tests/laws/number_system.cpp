@@ -4,6 +4,7 @@
 #include <pluria/core/magnitude.hpp>
 #include <pluria/number/concept.hpp>
 #include <pluria/number/half_scaled_int.hpp>
+#include <pluria/number/minifloat.hpp>
 #include <pluria/number/symmetric_int.hpp>
 #include <pluria/rounding/bernoulli.hpp>
 #include <pluria/rounding/nearest.hpp>
@@ -39,7 +40,17 @@ using number_systems = std::tuple<  //
     pluria::full_range_int<5>,      //
     pluria::full_range_int<8>,      //
     pluria::half_symmetric_int<4>,  //
-    pluria::half_symmetric_int<8>>;
+    pluria::half_symmetric_int<8>,  //
+    pluria::minifloat<1, 0>,        //
+    pluria::minifloat<1, 6>,        //
+    pluria::minifloat<2, 0>,        //
+    pluria::minifloat<2, 2>,        //
+    pluria::minifloat<3, 1>,        //
+    pluria::fp4_e2m1,               //
+    pluria::fp6_e2m3,               //
+    pluria::fp6_e3m2,               //
+    pluria::fp8_e4m3,               //
+    pluria::fp8_e5m2>;
 
 // The largest weight that a number system takes.
 template <class N>

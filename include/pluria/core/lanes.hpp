@@ -8,6 +8,7 @@
 
 #include <xsimd/xsimd.hpp>
 
+#include <bit>
 #include <cmath>
 #include <concepts>
 #include <cstddef>
@@ -68,6 +69,36 @@ PLURIA_INLINE floats<Arch> clamp(const floats<Arch>& value, float low, float hig
   return xsimd::min(xsimd::max(value, floats<Arch>(low)), floats<Arch>(high));
 }
 
+/// `value`, but at most `high`.
+PLURIA_INLINE float at_most(float value, float high) noexcept {
+  return high < value ? high : value;
+}
+
+template <class Arch>
+PLURIA_INLINE floats<Arch> at_most(const floats<Arch>& value, float high) noexcept {
+  return xsimd::min(value, floats<Arch>(high));
+}
+
+/// `value`, but at least `low`.
+PLURIA_INLINE float at_least(float value, float low) noexcept {
+  return value < low ? low : value;
+}
+
+template <class Arch>
+PLURIA_INLINE floats<Arch> at_least(const floats<Arch>& value, float low) noexcept {
+  return xsimd::max(value, floats<Arch>(low));
+}
+
+/// |value|.
+PLURIA_INLINE float magnitude(float value) noexcept {
+  return std::abs(value);
+}
+
+template <class Arch>
+PLURIA_INLINE floats<Arch> magnitude(const floats<Arch>& value) noexcept {
+  return xsimd::abs(value);
+}
+
 /// Shifts to the left and brings the bits that leave back in on the right; 0 < Count < 32. xsimd 8.1 has no rotate;
 /// compilers fold the three operations into one where the machine has it.
 template <int Count, class Word>
@@ -87,6 +118,27 @@ PLURIA_INLINE xsimd::batch<To, Arch> as(const xsimd::batch<From, Arch>& lanes) n
   } else {
     return xsimd::bitwise_cast<result>(lanes);
   }
+}
+
+/// The bits of a single value as another type of its size.
+template <class To, class From>
+requires std::is_arithmetic_v<From> PLURIA_INLINE To as(From value)
+noexcept {
+  return std::bit_cast<To>(value);
+}
+
+/// value / 2^Count, rounded half to even; 0 < Count < 31, value + 2^(Count - 1) < 2^31. std::int32_t or a batch of it.
+template <int Count, class Int>
+PLURIA_INLINE Int shift_half_even(const Int& value) noexcept {
+  const Int odd = (value >> Count) & Int(1);
+  return (value + Int((1 << (Count - 1)) - 1) + odd) >> Count;
+}
+
+/// `value`, negated where the sign bit of `sign` is set. std::int32_t and float, or batches of them.
+template <class Int, class Float>
+PLURIA_INLINE Int with_sign_of(const Int& value, const Float& sign) noexcept {
+  const Int ones_if_negative = as<std::int32_t>(sign) >> 31;
+  return (value ^ ones_if_negative) - ones_if_negative;
 }
 
 /// `work(std::integral_constant)` for 0, 1, ..., Count - 1: a loop that is unrolled at every optimization level, so
