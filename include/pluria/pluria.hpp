@@ -29,6 +29,7 @@
 #include <pluria/metrics/uncertainty.hpp>
 #include <pluria/nn/llama.hpp>
 #include <pluria/nn/vit.hpp>
+#include <pluria/number/block_scaled.hpp>
 #include <pluria/number/half_scaled_int.hpp>
 #include <pluria/number/minifloat.hpp>
 #include <pluria/number/symmetric_int.hpp>

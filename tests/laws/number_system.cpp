@@ -2,6 +2,7 @@
 // The laws of <pluria/number/concept.hpp>, for every number system: a new one is a line in `number_systems`.
 
 #include <pluria/core/magnitude.hpp>
+#include <pluria/number/block_scaled.hpp>
 #include <pluria/number/concept.hpp>
 #include <pluria/number/half_scaled_int.hpp>
 #include <pluria/number/minifloat.hpp>
@@ -27,30 +28,44 @@ using namespace support;
 using pluria::bernoulli;
 using pluria::nearest;
 
-using number_systems = std::tuple<  //
-    pluria::symmetric_int<2>,       //
-    pluria::symmetric_int<3>,       //
-    pluria::symmetric_int<4>,       //
-    pluria::symmetric_int<5>,       //
-    pluria::symmetric_int<6>,       //
-    pluria::symmetric_int<7>,       //
-    pluria::symmetric_int<8>,       //
-    pluria::full_range_int<2>,      //
-    pluria::full_range_int<4>,      //
-    pluria::full_range_int<5>,      //
-    pluria::full_range_int<8>,      //
-    pluria::half_symmetric_int<4>,  //
-    pluria::half_symmetric_int<8>,  //
-    pluria::minifloat<1, 0>,        //
-    pluria::minifloat<1, 6>,        //
-    pluria::minifloat<2, 0>,        //
-    pluria::minifloat<2, 2>,        //
-    pluria::minifloat<3, 1>,        //
-    pluria::fp4_e2m1,               //
-    pluria::fp6_e2m3,               //
-    pluria::fp6_e3m2,               //
-    pluria::fp8_e4m3,               //
-    pluria::fp8_e5m2>;
+using number_systems = std::tuple<                  //
+    pluria::symmetric_int<2>,                       //
+    pluria::symmetric_int<3>,                       //
+    pluria::symmetric_int<4>,                       //
+    pluria::symmetric_int<5>,                       //
+    pluria::symmetric_int<6>,                       //
+    pluria::symmetric_int<7>,                       //
+    pluria::symmetric_int<8>,                       //
+    pluria::full_range_int<2>,                      //
+    pluria::full_range_int<4>,                      //
+    pluria::full_range_int<5>,                      //
+    pluria::full_range_int<8>,                      //
+    pluria::half_symmetric_int<4>,                  //
+    pluria::half_symmetric_int<8>,                  //
+    pluria::minifloat<1, 0>,                        //
+    pluria::minifloat<1, 6>,                        //
+    pluria::minifloat<2, 0>,                        //
+    pluria::minifloat<2, 2>,                        //
+    pluria::minifloat<3, 1>,                        //
+    pluria::fp4_e2m1,                               //
+    pluria::fp6_e2m3,                               //
+    pluria::fp6_e3m2,                               //
+    pluria::fp8_e4m3,                               //
+    pluria::fp8_e5m2,                               //
+    pluria::mxfp4,                                  //
+    pluria::mx_covering<pluria::fp4_e2m1>,          //
+    pluria::mxfp6_e2m3,                             //
+    pluria::mx_covering<pluria::fp6_e2m3>,          //
+    pluria::mxfp6_e3m2,                             //
+    pluria::mx_covering<pluria::fp6_e3m2>,          //
+    pluria::mxfp8_e4m3,                             //
+    pluria::mx_covering<pluria::fp8_e4m3>,          //
+    pluria::mxfp8_e5m2,                             //
+    pluria::mx_covering<pluria::fp8_e5m2>,          //
+    pluria::mxint8,                                 //
+    pluria::mx_covering<pluria::symmetric_int<8>>,  //
+    pluria::nvfp4,                                  //
+    pluria::nvfp4_covering>;
 
 // The largest weight that a number system takes.
 template <class N>

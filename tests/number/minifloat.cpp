@@ -8,15 +8,14 @@
 #include <support/catch.hpp>
 #include <support/exhaustive.hpp>
 #include <support/integer_weights.hpp>
+#include <support/minifloat_reference.hpp>
 
 #include <algorithm>
 #include <bit>
 #include <cmath>
 #include <cstddef>
 #include <cstdint>
-#include <fstream>
 #include <limits>
-#include <sstream>
 #include <string>
 #include <tuple>
 #include <vector>
@@ -109,26 +108,6 @@ TEST_CASE("the names are those of the formats", "[number]") {
   CHECK(minifloat<2, 0>::name() == "FP3-E2M0");
 }
 
-// A format's lines of the independent implementation's file that begin with `kind`, as the numbers behind the name.
-std::vector<std::vector<std::uint32_t>> reference(const std::string& kind, const std::string& format) {
-  std::ifstream file(PLURIA_SOURCE_DIR "/tests/number/reference/minifloat_values.txt");
-  REQUIRE(file);
-  std::vector<std::vector<std::uint32_t>> lines;
-  for (std::string line; std::getline(file, line);) {
-    std::istringstream fields(line);
-    std::string first;
-    std::string second;
-    fields >> first >> second >> std::hex;
-    if (first == kind && second == format) {
-      lines.emplace_back();
-      for (std::uint32_t number = 0; fields >> number;) {
-        lines.back().push_back(number);
-      }
-    }
-  }
-  return lines;
-}
-
 // The code of a format's bit pattern, that of -0 included.
 template <class N>
 std::int32_t code_of_pattern(std::uint32_t pattern) {
@@ -142,7 +121,7 @@ void check_reference() {
   const std::string format = N::name().substr(4);
   INFO(format);
   std::vector<std::int32_t> codes;
-  for (const auto& line : reference("value", format)) {
+  for (const auto& line : minifloat_reference("value", format)) {
     REQUIRE(line.size() == 2);
     codes.push_back(code_of_pattern<N>(line[0]));
     CHECK(N::unit(codes.back()) == std::bit_cast<float>(line[1]));
@@ -154,7 +133,7 @@ void check_reference() {
   CHECK((codes.front() == N::min_code && codes[codes.size() - 2] == N::max_code));
 
   std::size_t rounded = 0;
-  for (const auto& line : reference("nearest", format)) {
+  for (const auto& line : minifloat_reference("nearest", format)) {
     for (std::size_t i = 1; i < line.size(); ++i, ++rounded) {
       const std::int32_t code = nearest::code(N::position(std::bit_cast<float>(line[i]), {1.0F}));
       CHECK(code == code_of_pattern<N>(line[0]));
