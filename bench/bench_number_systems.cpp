@@ -4,7 +4,9 @@
 //
 //   cmake --workflow --preset bench
 
+#include <pluria/number/block_scaled.hpp>
 #include <pluria/number/half_scaled_int.hpp>
+#include <pluria/number/minifloat.hpp>
 #include <pluria/number/symmetric_int.hpp>
 
 #include <benchmark/benchmark.h>
@@ -41,6 +43,13 @@ int main(int count, char** arguments) {
   }
   add<symmetric_int<8>>(uniform);
   add<full_range_int<4>>(uniform);
+  add<fp4_e2m1>(of_floats);
+  add<fp6_e2m3>(of_floats);
+  add<fp6_e3m2>(of_floats);
+  add<fp8_e4m3>(of_floats);
+  add<fp8_e5m2>(of_floats);
+  add<mxfp4>(none);
+  add<mxint8>(none);
   benchmark::RunSpecifiedBenchmarks();
   benchmark::Shutdown();
   return 0;

@@ -3,7 +3,9 @@
 #include "number_systems.hpp"
 
 #include <pluria/core/error.hpp>
+#include <pluria/number/block_scaled.hpp>
 #include <pluria/number/half_scaled_int.hpp>
+#include <pluria/number/minifloat.hpp>
 #include <pluria/number/symmetric_int.hpp>
 #include <pluria/quantize/quantizer.hpp>
 
@@ -38,11 +40,38 @@ known_system known() {
 
 const std::vector<known_system>& known_systems() {
   static const std::vector<known_system> all{
-      known<symmetric_int<2>>(),      known<symmetric_int<3>>(),      known<symmetric_int<4>>(),
-      known<symmetric_int<5>>(),      known<symmetric_int<6>>(),      known<symmetric_int<7>>(),
-      known<symmetric_int<8>>(),      known<half_symmetric_int<4>>(), known<half_symmetric_int<5>>(),
-      known<half_symmetric_int<8>>(), known<full_range_int<3>>(),     known<full_range_int<4>>(),
-      known<full_range_int<5>>(),     known<full_range_int<6>>(),     known<full_range_int<8>>(),
+      known<symmetric_int<2>>(),
+      known<symmetric_int<3>>(),
+      known<symmetric_int<4>>(),
+      known<symmetric_int<5>>(),
+      known<symmetric_int<6>>(),
+      known<symmetric_int<7>>(),
+      known<symmetric_int<8>>(),
+      known<half_symmetric_int<4>>(),
+      known<half_symmetric_int<5>>(),
+      known<half_symmetric_int<8>>(),
+      known<full_range_int<3>>(),
+      known<full_range_int<4>>(),
+      known<full_range_int<5>>(),
+      known<full_range_int<6>>(),
+      known<full_range_int<8>>(),
+      known<minifloat<2, 0>>(),
+      known<fp4_e2m1>(),
+      known<minifloat<2, 2>>(),
+      known<minifloat<3, 1>>(),
+      known<fp6_e2m3>(),
+      known<fp6_e3m2>(),
+      known<fp8_e4m3>(),
+      known<fp8_e5m2>(),
+      known<mxfp4>(),
+      known<mx_covering<fp4_e2m1>>(),
+      known<mxfp6_e2m3>(),
+      known<mxfp6_e3m2>(),
+      known<mxfp8_e4m3>(),
+      known<mxfp8_e5m2>(),
+      known<mxint8>(),
+      known<nvfp4>(),
+      known<nvfp4_covering>(),
   };
   return all;
 }
