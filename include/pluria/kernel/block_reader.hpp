@@ -17,6 +17,7 @@
 #include <cstdint>
 #include <cstring>
 #include <span>
+#include <vector>
 
 namespace pluria::detail {
 
@@ -35,7 +36,15 @@ class block_reader {
   using split = split_block<N::bits, Arch>;
 
   block_reader(const tensor& weights, const tensor_grid<N>& grid)
-      : bytes_(weights.bytes()), type_(weights.type()), columns_(weights.columns()), grid_(grid) {}
+      : bytes_(weights.bytes()),
+        type_(weights.type()),
+        columns_(weights.columns()),
+        grid_(grid),
+        per_row_(grid.map.rows() < 2 || columns_ == 0 ? 0 : grid.map.index(1, 0)) {
+    for (std::size_t column = 0; column < blocks_per_row(columns_) * block_size; column += 16) {
+      places_.push_back(grid.map.index(0, std::min(column, columns_ - 1)));
+    }
+  }
 
   /// Consecutive blocks that are still to be read.
   struct run {
@@ -76,7 +85,6 @@ class block_reader {
   }
 
  private:
-  using ints = lanes::ints<Arch>;
   using floats = lanes::floats<Arch>;
   using block_weights = std::array<float, block_size>;
 
@@ -138,35 +146,39 @@ class block_reader {
     }
   }
 
-  // A block with several granules or a tail, by way of its positions; behind the row's end stands that of the padding.
+  // A block with several granules or a tail. Behind the row's end stands the value of the padding: what is on its grid
+  // does not move.
   template <class Packer>
   void read_part(run& from, const Packer& pack) const {
     const std::size_t row = from.row;
     const std::size_t column = from.column;
     const std::size_t filled = std::min(block_size, columns_ - column);
-    alignas(64) std::array<std::byte, block_size * sizeof(float)> bytes{};
-    std::memcpy(bytes.data(), bytes_.data() + (row * columns_ + column) * size_of(type_), filled * size_of(type_));
+    const std::byte* const source = bytes_.data() + (row * columns_ + column) * size_of(type_);
     alignas(64) block_weights weights;
-    if (type_ == dtype::f32) {
-      std::memcpy(weights.data(), bytes.data(), sizeof(weights));
-    } else {
-      widen(bytes.data(), weights);
-    }
-    alignas(64) std::array<std::int32_t, block_size> positions;
-    for (std::size_t e = 0; e < filled;) {
-      const typename N::granule& granule = grid_.at(row, column + e);
-      const std::size_t end = std::min(filled, grid_.map.run_end(column + e) - column);
-      // A run ends at a multiple of 16 or at the end of the row, behind which lies padding.
-      for (; e < end; e += floats::size) {
-        N::position(floats::load_aligned(&weights[e]), granule).store_aligned(&positions[e]);
-      }
-    }
+    const auto* values = reinterpret_cast<const float*>(source);  // only ever given to unaligned loads
     if (filled < block_size) {
-      const std::int32_t padding = code_nearest_zero<N>(grid_.at(row, column + filled - 1)) * 65536;
-      std::fill(positions.begin() + static_cast<std::ptrdiff_t>(filled), positions.end(), padding);
+      alignas(64) std::array<std::byte, block_size * sizeof(float)> bytes{};
+      std::memcpy(bytes.data(), source, filled * size_of(type_));
+      if (type_ == dtype::f32) {
+        std::memcpy(weights.data(), bytes.data(), sizeof(weights));
+      } else {
+        widen(bytes.data(), weights);
+      }
+      const typename N::granule& last = grid_.at(row, column + filled - 1);
+      std::fill(weights.begin() + static_cast<std::ptrdiff_t>(filled), weights.end(),
+                N::decode(code_nearest_zero<N>(last), last));
+      values = weights.data();
+    } else if (type_ != dtype::f32) {
+      widen(source, weights);
+      values = weights.data();
     }
-    pack(split([&](std::size_t e) PLURIA_INLINE_LAMBDA { return pack.position(ints::load_aligned(&positions[e])); },
-               N::min_code),
+    const typename N::granule* const of_row = grid_.granules.data() + row * per_row_;
+    const std::size_t* const places = places_.data() + column / 16;
+    pack(split(
+             [&](std::size_t e) PLURIA_INLINE_LAMBDA {
+               return pack.position(N::position(floats::load_unaligned(values + e), of_row[places[e / 16]]));
+             },
+             N::min_code),
          from.number);
     skip(from, 1);
   }
@@ -193,6 +205,8 @@ class block_reader {
   dtype type_;
   std::size_t columns_;
   const tensor_grid<N>& grid_;
+  std::size_t per_row_;              // granules
+  std::vector<std::size_t> places_;  // of the granules in a row, one for each 16 columns: they are multiples of them
 };
 
 }  // namespace pluria::detail
