@@ -13,6 +13,7 @@ namespace {
 
 using pluria::extremes;
 using pluria::largest_magnitude;
+using pluria::own_extremes;
 
 TEST_CASE("the largest magnitude is found wherever it stands and whatever its sign", "[core]") {
   for (const std::size_t count : {1U, 2U, 15U, 16U, 17U, 100U}) {
@@ -70,6 +71,36 @@ TEST_CASE("extremes are found wherever they stand, and zero is among the values"
     CHECK_FALSE(std::signbit(extremes(zeros).lowest));
     CHECK_FALSE(std::signbit(extremes(zeros).highest));
   }
+}
+
+TEST_CASE("extremes without zero are found wherever they stand, on either side of it", "[core]") {
+  for (const std::size_t count : {2U, 3U, 16U, 17U, 100U}) {
+    for (const float offset : {-7.0F, 0.0F, 7.0F}) {
+      std::vector<float> values = support::integer_weights(count);
+      for (float& value : values) {
+        value += offset;
+      }
+      for (std::size_t place = 0; place + 1 < count; ++place) {
+        const std::vector<float> kept = values;
+        values[place] = offset + 1.5F;
+        values[place + 1] = offset - 1.25F;
+        CHECK(own_extremes(values).highest == offset + 1.5F);
+        CHECK(own_extremes(values).lowest == offset - 1.25F);
+        values = kept;
+      }
+    }
+  }
+  const float tiny = std::numeric_limits<float>::denorm_min();
+  const float largest = std::numeric_limits<float>::max();
+  for (const float only : {tiny, -tiny, largest, -largest, 0.0F, 3.0F}) {
+    CHECK(own_extremes(std::vector<float>{only, only}).lowest == only);
+    CHECK(own_extremes(std::vector<float>{only, only}).highest == only);
+  }
+  CHECK(own_extremes(std::vector<float>{-largest, largest}).lowest == -largest);
+  CHECK(own_extremes(std::vector<float>{-largest, largest}).highest == largest);
+  CHECK(std::signbit(own_extremes(std::vector<float>{0.0F, -0.0F}).lowest));
+  CHECK(own_extremes({}).lowest == 0.0F);
+  CHECK(own_extremes({}).highest == 0.0F);
 }
 
 }  // namespace

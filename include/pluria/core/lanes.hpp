@@ -141,6 +141,25 @@ PLURIA_INLINE Int with_sign_of(const Int& value, const Float& sign) noexcept {
   return (value ^ ones_if_negative) - ones_if_negative;
 }
 
+/// `yes` where value >= bound, else `no`: floats or integers.
+template <class T>
+PLURIA_INLINE T where_at_least(float value, float bound, T yes, T no) noexcept {
+  return value >= bound ? yes : no;
+}
+
+template <class Arch>
+PLURIA_INLINE floats<Arch> where_at_least(const floats<Arch>& value, const floats<Arch>& bound, const floats<Arch>& yes,
+                                          const floats<Arch>& no) noexcept {
+  return xsimd::select(value >= bound, yes, no);
+}
+
+// Conditions on floats choose among floats only in xsimd 8.1; choosing moves bits, whatever they mean.
+template <class Arch>
+PLURIA_INLINE ints<Arch> where_at_least(const floats<Arch>& value, const floats<Arch>& bound, const ints<Arch>& yes,
+                                        const ints<Arch>& no) noexcept {
+  return as<std::int32_t>(where_at_least(value, bound, as<float>(yes), as<float>(no)));
+}
+
 /// `work(std::integral_constant)` for 0, 1, ..., Count - 1: a loop that is unrolled at every optimization level, so
 /// that arrays of batches stay in registers.
 template <std::size_t Count, class Work>
