@@ -29,9 +29,13 @@
 #include <pluria/metrics/uncertainty.hpp>
 #include <pluria/nn/llama.hpp>
 #include <pluria/nn/vit.hpp>
+#include <pluria/number/affine_int.hpp>
 #include <pluria/number/block_scaled.hpp>
+#include <pluria/number/codebook.hpp>
+#include <pluria/number/fitted_codebook.hpp>
 #include <pluria/number/half_scaled_int.hpp>
 #include <pluria/number/minifloat.hpp>
+#include <pluria/number/posit.hpp>
 #include <pluria/number/symmetric_int.hpp>
 #include <pluria/quantize/granularity.hpp>
 #include <pluria/quantize/quantizer.hpp>

@@ -2,10 +2,14 @@
 // The laws of <pluria/number/concept.hpp>, for every number system: a new one is a line in `number_systems`.
 
 #include <pluria/core/magnitude.hpp>
+#include <pluria/number/affine_int.hpp>
 #include <pluria/number/block_scaled.hpp>
+#include <pluria/number/codebook.hpp>
 #include <pluria/number/concept.hpp>
+#include <pluria/number/fitted_codebook.hpp>
 #include <pluria/number/half_scaled_int.hpp>
 #include <pluria/number/minifloat.hpp>
+#include <pluria/number/posit.hpp>
 #include <pluria/number/symmetric_int.hpp>
 #include <pluria/rounding/bernoulli.hpp>
 #include <pluria/rounding/nearest.hpp>
@@ -65,7 +69,20 @@ using number_systems = std::tuple<                  //
     pluria::mxint8,                                 //
     pluria::mx_covering<pluria::symmetric_int<8>>,  //
     pluria::nvfp4,                                  //
-    pluria::nvfp4_covering>;
+    pluria::nvfp4_covering,                         //
+    pluria::affine_int<1>,                          //
+    pluria::affine_int<4>,                          //
+    pluria::affine_int<8>,                          //
+    pluria::nf4,                                    //
+    pluria::ternary,                                //
+    pluria::posit<4>,                               //
+    pluria::posit<8>,                               //
+    pluria::k_means_codebook<2>,                    //
+    pluria::k_means_codebook<4>,                    //
+    pluria::k_means_codebook<8>,                    //
+    pluria::least_variance_codebook<2>,             //
+    pluria::least_variance_codebook<4>,             //
+    pluria::least_variance_codebook<8>>;
 
 // The largest weight that a number system takes.
 template <class N>
@@ -201,9 +218,10 @@ TEMPLATE_LIST_TEST_CASE("a bounded system takes weights up to its bound, whateve
     constexpr float largest = TestType::largest_weight;
     for (const auto& weights : {std::vector<float>{largest, -largest}, {largest}, {-largest}, {-largest, 1.0F}}) {
       const auto granule = TestType::fit(weights);
+      REQUIRE(std::isfinite(TestType::decode(TestType::min_code, granule)));
+      REQUIRE(std::isfinite(TestType::decode(TestType::max_code, granule)));
       for (const float weight : weights) {
-        const std::int32_t position = TestType::position(weight, granule);
-        REQUIRE((std::abs(weight) == 1.0F || std::abs(position) >= 65536 * (TestType::max_code - 1)));
+        REQUIRE((pluria::saturating_system<TestType> || !is_beyond<TestType>(weight, granule)));
       }
     }
   }

@@ -1,0 +1,208 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+// Grids out of a table: value = scale * (entry of a fixed, ascending table). NF4 (Dettmers et al., "QLoRA", NeurIPS
+// 2023, appendix E) and ternary weights; tables that are fitted to the weights are in fitted_codebook.hpp. A position
+// is found by a binary search, in all lanes together:
+//
+//   below = the highest entry <= v,   position = 65536 * below + 65536 * (v - table[below]) / (table[below + 1] -
+//   table[below])
+
+#include <pluria/core/lookup.hpp>
+#include <pluria/core/magnitude.hpp>
+#include <pluria/number/concept.hpp>
+
+#include <algorithm>
+#include <array>
+#include <bit>
+#include <cmath>
+#include <concepts>
+#include <cstddef>
+#include <cstdint>
+#include <limits>
+#include <span>
+#include <string>
+
+namespace pluria {
+
+/// The position of a float, or of every lane of a batch, among `Size` ascending points, a power of two from 4 on, the
+/// first of which has code `min_code`. `value` lies between the first point and the last finite one; `reciprocals` are
+/// 65536 / (next point - point), and finite where there is no next point.
+//
+// The quotient by reciprocal is at most 65536: value - point is at most the rounded step, and a float times its rounded
+// reciprocal is at most 1. So positions do not decrease from one step to the next. A difference and then a product:
+// nothing here can be contracted into an operation that would round differently.
+template <std::size_t Size, class Float>
+PLURIA_INLINE auto position_among(const Float& value, const float* points, const float* reciprocals,
+                                  std::int32_t min_code) noexcept {
+  using codes = decltype(lanes::round_half_even(value));
+  constexpr auto half = static_cast<std::int32_t>(Size / 2);
+  // The first two steps know their points: a comparison with one, a choice between two.
+  const auto middle = Float(points[half]);
+  const auto quarter = lanes::where_at_least(value, middle, Float(points[half + half / 2]), Float(points[half / 2]));
+  codes below = lanes::where_at_least(value, middle, codes(half), codes(0));
+  below = lanes::where_at_least(value, quarter, codes(below + codes(half / 2)), below);
+  lanes::unrolled<std::bit_width(Size) - 3>([&](auto level) PLURIA_INLINE_LAMBDA {
+    const auto candidate = codes(below + codes(half >> (2 + level)));
+    below = lanes::where_at_least(value, lanes::looked_up<Size>(points, candidate), candidate, below);
+  });
+  const auto fraction =
+      Float((value - lanes::looked_up<Size>(points, below)) * lanes::looked_up<Size>(reciprocals, below));
+  return codes((below << 16) + (lanes::round_half_even(fraction) + codes(65536 * min_code)));
+}
+
+/// A fixed table: its ascending `values`, the code of the first one, and which of its values, below and above zero, the
+/// extreme weights are to have at most.
+template <class Table>
+concept codebook_table = requires {
+  { Table::name() } -> std::convertible_to<std::string>;
+  { Table::values[0] } -> std::convertible_to<float>;
+  { Table::values.size() } -> std::convertible_to<std::size_t>;
+  { Table::min_code } -> std::convertible_to<std::int32_t>;
+  { Table::reach } -> std::convertible_to<float_extremes>;
+};
+
+template <codebook_table Table>
+struct scaled_codebook {
+  static constexpr std::size_t size = Table::values.size();
+  static_assert(size >= 3 && size <= 256, "a codebook has 3 to 256 values");
+
+  static constexpr int bits = static_cast<int>(std::bit_width(size - 1));
+  static constexpr std::int32_t min_code = Table::min_code;
+  static constexpr std::int32_t max_code = min_code + static_cast<std::int32_t>(size) - 1;
+
+  struct granule {
+    float scale = 1.0F;  ///< at least smallest_scale
+    friend bool operator==(const granule&, const granule&) = default;
+  };
+  static constexpr int granule_bits = 32;
+
+  /// Weights of at most this magnitude fit: their scale times every value is finite.
+  static constexpr float largest_weight =
+      std::numeric_limits<float>::max() *
+      (std::min(-Table::reach.lowest, Table::reach.highest) / std::max(-Table::values.front(), Table::values.back()));
+
+  /// 2^-110, so that 65536 / scale is finite, or more where a value is so small that its product would be subnormal and
+  /// rounded coarsely.
+  static constexpr float smallest_scale = [] {
+    float smallest = 0x1p-110F;
+    for (const float value : Table::values) {
+      smallest = value == 0.0F ? smallest : std::max(smallest, 0x1p-126F / (value < 0.0F ? -value : value));
+    }
+    return smallest;
+  }();
+
+  static std::string name() { return Table::name(); }
+
+  /// The granule with the smallest scale for which no (finite) weight lies beyond the table's reach.
+  static granule fit(std::span<const float> weights) noexcept {
+    const auto [lowest, highest] = extremes(weights);
+    const float scale = std::max({highest / Table::reach.highest, lowest / Table::reach.lowest, smallest_scale});
+    // The quotient, rounded up, may put the outermost value beyond the largest float.
+    const float outermost = scale * std::max(-Table::values.front(), Table::values.back());
+    return {std::isinf(outermost) ? std::nextafter(scale, 0.0F) : scale};
+  }
+
+  /// The position of a float, or of every lane of a batch; weights beyond the outermost values are clamped to them.
+  //
+  // By one reciprocal a granule. On the grid it and two products are off by 2^-24 each, 3 * 2^-24 |value| together:
+  // below the value that is the step beside it, whose fraction then rounds to 65536 as long as this is less than half a
+  // position's unit, 2^-17 of the step, and the fraction's own 4 roundings are counted: values of at most 41 steps.
+  // Between product and difference stands the clamp: they cannot be contracted.
+  template <class Float>
+  PLURIA_INLINE static auto position(const Float& weight, const granule& granule) noexcept {
+    return position_among<padded_size>(
+        lanes::clamp(Float(weight * Float(65536.0F / granule.scale)), points.front(), points[size - 1]), points.data(),
+        reciprocals.data(), min_code);
+  }
+
+  static constexpr float unit(std::int32_t code) noexcept {
+    return Table::values[static_cast<std::size_t>(code - min_code)];
+  }
+
+  static constexpr bool is_uniform = [] {
+    bool all = true;
+    for (std::int32_t code = min_code; code <= max_code; ++code) {
+      all = all && unit(code) == static_cast<float>(code);
+    }
+    return all;
+  }();
+
+  static float decode(std::int32_t code, const granule& granule) noexcept { return granule.scale * unit(code); }
+
+ private:
+  static constexpr std::size_t padded_size = std::max<std::size_t>(4, std::bit_ceil(size));
+
+  // In units of a position; behind the last value stands what no weight reaches.
+  static constexpr auto points = [] {
+    std::array<float, padded_size> scaled{};
+    scaled.fill(std::numeric_limits<float>::infinity());
+    std::transform(Table::values.begin(), Table::values.end(), scaled.begin(), [](float v) { return 65536.0F * v; });
+    return scaled;
+  }();
+
+  static constexpr double step(std::size_t index) noexcept {
+    return static_cast<double>(Table::values[index + 1]) - static_cast<double>(Table::values[index]);
+  }
+
+  static constexpr auto reciprocals = [] {
+    std::array<float, padded_size> inverse{};
+    for (std::size_t i = 0; i + 1 < size; ++i) {
+      inverse[i] = static_cast<float>(1.0 / step(i));
+    }
+    return inverse;
+  }();
+
+  static constexpr bool is_exact_enough = [] {
+    bool all = true;
+    for (std::size_t i = 0; i + 1 < size; ++i) {
+      const double ends[] = {Table::values[i], Table::values[i + 1]};
+      all = all && std::max(-ends[0], ends[1]) <= 41.0 * step(i);
+    }
+    return all;
+  }();
+  static_assert(is_exact_enough, "the values of a codebook must ascend, by at least 1/41 of their magnitude");
+  static_assert(Table::values.front() <= Table::reach.lowest && Table::reach.lowest < 0.0F &&
+                    0.0F < Table::reach.highest && Table::reach.highest <= Table::values.back(),
+                "a codebook reaches to both sides of zero, and no farther than its values");
+};
+
+/// The 4-bit NormalFloat: zero, 7 quantiles of the normal distribution below it and 8 above, divided by the largest;
+/// codes as published, 0..15. Quantiles of 1/2 + i (p - 1/2) / n for i = 1..n, n = 7 and 8, p = 0.9677083
+/// (bitsandbytes, create_normal_map).
+struct nf4_table {
+  static std::string name() { return "NF4"; }
+  static constexpr std::array<float, 16> values{-1.0F,
+                                                -0.6961928009986877F,
+                                                -0.5250730514526367F,
+                                                -0.39491748809814453F,
+                                                -0.28444138169288635F,
+                                                -0.18477343022823334F,
+                                                -0.09105003625154495F,
+                                                0.0F,
+                                                0.07958029955625534F,
+                                                0.16093020141124725F,
+                                                0.24611230194568634F,
+                                                0.33791524171829224F,
+                                                0.44070982933044434F,
+                                                0.5626170039176941F,
+                                                0.7229568362236023F,
+                                                1.0F};
+  static constexpr std::int32_t min_code = 0;
+  static constexpr float_extremes reach{-1.0F, 1.0F};
+};
+using nf4 = scaled_codebook<nf4_table>;
+
+/// -1, 0 and 1 times the largest magnitude: the grid of symmetric_int<2>, as a table. (Networks that are trained with
+/// ternary weights scale by the mean magnitude, which clips.)
+struct ternary_table {
+  static std::string name() { return "ternary"; }
+  static constexpr std::array<float, 3> values{-1.0F, 0.0F, 1.0F};
+  static constexpr std::int32_t min_code = -1;
+  static constexpr float_extremes reach{-1.0F, 1.0F};
+};
+using ternary = scaled_codebook<ternary_table>;
+
+static_assert(factored_system<nf4> && bounded_system<nf4> && !scaled_system<nf4>);
+static_assert(scaled_system<ternary>);
+
+}  // namespace pluria
