@@ -12,6 +12,7 @@
 namespace {
 
 using pluria::extremes;
+using pluria::first_extreme;
 using pluria::largest_magnitude;
 using pluria::own_extremes;
 
@@ -101,6 +102,27 @@ TEST_CASE("extremes without zero are found wherever they stand, on either side o
   CHECK(std::signbit(own_extremes(std::vector<float>{0.0F, -0.0F}).lowest));
   CHECK(own_extremes({}).lowest == 0.0F);
   CHECK(own_extremes({}).highest == 0.0F);
+}
+
+TEST_CASE("the extreme is the first value of largest magnitude, with its sign", "[core]") {
+  for (const std::size_t count : {2U, 3U, 16U, 17U, 100U}) {
+    std::vector<float> values = support::integer_weights(count);
+    for (std::size_t place = 0; place + 1 < count; ++place) {
+      const std::vector<float> kept = values;
+      for (const float largest : {1.5F, -1.5F}) {
+        values[place] = largest;
+        CHECK(first_extreme(values) == largest);
+        values[place + 1] = -largest;
+        CHECK(first_extreme(values) == largest);
+        values[place] = 0.0F;
+        CHECK(first_extreme(values) == -largest);
+        values = kept;
+      }
+    }
+  }
+  for (const auto& zeros : {std::vector<float>{}, {0.0F}, {-0.0F}, {0.0F, -0.0F}}) {
+    CHECK(first_extreme(zeros) == 0.0F);
+  }
 }
 
 }  // namespace

@@ -45,6 +45,8 @@ using number_systems = std::tuple<                  //
     pluria::full_range_int<5>,                      //
     pluria::full_range_int<8>,                      //
     pluria::half_symmetric_int<4>,                  //
+    pluria::ggml_full_range_int<4>,                 //
+    pluria::ggml_full_range_int<5>,                 //
     pluria::half_symmetric_int<8>,                  //
     pluria::minifloat<1, 0>,                        //
     pluria::minifloat<1, 6>,                        //

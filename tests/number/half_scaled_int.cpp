@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: MIT
 
 #include <pluria/core/float16.hpp>
+#include <pluria/io/ggml_block.hpp>
+#include <pluria/io/ggml_type.hpp>
 #include <pluria/kernel/sample.hpp>
 #include <pluria/number/half_scaled_int.hpp>
 #include <pluria/quantize/granularity.hpp>
@@ -14,11 +16,13 @@
 #include <support/tensors.hpp>
 
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <cstddef>
 #include <cstdint>
 #include <limits>
 #include <memory>
+#include <span>
 #include <string>
 #include <tuple>
 #include <utility>
@@ -33,6 +37,7 @@ using pluria::dtype;
 using pluria::float16;
 using pluria::float_from_half;
 using pluria::full_range_int;
+using pluria::ggml_full_range_int;
 using pluria::half_symmetric_int;
 using pluria::nearest;
 using pluria::per_group;
@@ -260,19 +265,61 @@ TEMPLATE_LIST_TEST_CASE("members are unbiased on the stored scale", "[number]", 
 }
 
 TEST_CASE("members on the scale that the extreme alone decides are biased, and the check sees it", "[number]") {
-  // ggml's rule: what lies beyond 7 steps on the other side clips.
-  using q4 = full_range_int<4>;
+  using q4 = ggml_full_range_int<4>;
   const tensor weights = make_tensor(dtype::f32, "w", {bias_rows, 256}, integer_weights(bias_rows * 256, 0.1F, 7));
-  auto clipping = *fitted_grid<q4>(weights, per_group(32));
-  const std::vector<float> values = weights.to_floats();
-  for (std::size_t group = 0; group < clipping.granules.size(); ++group) {
-    const auto first = values.begin() + static_cast<std::ptrdiff_t>(32 * group);
-    const float extreme =
-        *std::max_element(first, first + 32, [](float a, float b) { return std::abs(a) < std::abs(b); });
-    clipping.granules[group].scale = float16(extreme / -8.0F);
-  }
-  const auto grid = std::make_shared<const pluria::tensor_grid<q4>>(std::move(clipping));
+  const auto grid = fitted_grid<q4>(weights, per_group(32));
   CHECK(bias<q4>(weights, grid, bias_members) < -bias_bound);
+}
+
+// The scale that ggml's reference stores, out of a block that it rounds to nearest.
+template <pluria::ggml_type Type>
+std::uint16_t stored_scale(const std::vector<float>& weights) {
+  using block = pluria::ggml_block<Type>;
+  std::array<std::byte, block::bytes> bytes;
+  block::round(std::span(weights).template first<pluria::ggml_block_size>(), bytes);
+  return block::scale_bits(bytes);
+}
+
+template <int Bits, pluria::ggml_type Type>
+std::size_t other_scales() {
+  std::size_t others = 0;
+  for (std::uint32_t group = 0; group < 2000; ++group) {
+    std::vector<float> weights = integer_weights(32, group % 2 == 0 ? 0.1F : 3e-6F, 32 * group);
+    if (group % 3 == 0) {
+      // Two extremes of one magnitude: the first decides.
+      weights[group % 31] = group % 2 == 0 ? 0.2F : -0.2F;
+      weights[31] = -weights[group % 31];
+    }
+    const std::uint16_t expected = stored_scale<Type>(weights);
+    const std::uint16_t found = ggml_full_range_int<Bits>::fit(weights).scale.bits();
+    // ggml stores 0 where the scale is below half of the smallest float16.
+    others += (expected & 0x7fffU) == 0 ? 1U : (found == expected ? 0U : 1U);
+  }
+  return others;
+}
+
+TEST_CASE("the scale of the extreme is the one that ggml stores", "[number]") {
+  CHECK(other_scales<4, pluria::ggml_type::q4_0>() == 0);
+  CHECK(other_scales<5, pluria::ggml_type::q5_0>() == 0);
+}
+
+TEST_CASE("the scale of the extreme, by hand", "[number]") {
+  using q4 = ggml_full_range_int<4>;
+  CHECK(q4::name() == "ggml-full-range-INT-4");
+  CHECK(q4::fit(std::vector<float>{-8.0F, 7.9F}).scale == 1.0F);
+  CHECK(q4::fit(std::vector<float>{16.0F, -16.0F}).scale == -2.0F);
+  CHECK(q4::fit(std::vector<float>{-16.0F, 16.0F}).scale == 2.0F);
+  for (const auto& none : {std::vector<float>{}, {0.0F}, {-0.0F, 0.0F}, {-0x1p-30F}}) {
+    CHECK(q4::fit(none).scale == 0x1p-24F);
+  }
+  CHECK(q4::fit(std::vector<float>{0x1p-30F}).scale == -0x1p-24F);
+  CHECK(q4::largest_weight == 8.0F * 65504.0F);
+  CHECK(q4::fit(std::vector<float>{q4::largest_weight}).scale == -65504.0F);
+  CHECK(message_of<bad_input>([] {
+          q4::fit(std::vector<float>{-1.0F, 8.0F * 65520.0F});
+        }) ==
+        "ggml-full-range-INT-4: expected weights that a float16 scale covers, -524032 to 458528 or the reverse, found "
+        "0.000000 to 524160.000000");
 }
 
 }  // namespace

@@ -8,6 +8,7 @@
 
 #include <algorithm>
 #include <bit>
+#include <cmath>
 #include <cstdint>
 #include <limits>
 #include <span>
@@ -58,6 +59,16 @@ inline float_extremes own_extremes(std::span<const float> values) noexcept {
     highest = std::max(highest, bits);
   }
   return {std::bit_cast<float>(flipped(lowest)), std::bit_cast<float>(flipped(highest))};
+}
+
+/// The one of largest magnitude among (finite) values, with its sign: the first of several; 0 for none.
+inline float first_extreme(std::span<const float> values) noexcept {
+  const auto [lowest, highest] = extremes(values);
+  if (highest != -lowest || highest == 0.0F) {
+    return highest > -lowest ? highest : lowest;
+  }
+  return *std::find_if(values.begin(), values.end(),
+                       [largest = highest](float value) { return std::abs(value) == largest; });
 }
 
 }  // namespace pluria

@@ -145,16 +145,6 @@ requires(Type == ggml_type::q4_0 || Type == ggml_type::q5_0 || Type == ggml_type
   }
 
  private:
-  // The first weight of largest magnitude, with its sign.
-  static float first_extreme(std::span<const float, ggml_block_size> weights) noexcept {
-    const auto [lowest, highest] = extremes(weights);
-    if (highest != -lowest || highest == 0.0F) {
-      return highest > -lowest ? highest : lowest;
-    }
-    return *std::find_if(weights.begin(), weights.end(),
-                         [largest = highest](float weight) { return std::abs(weight) == largest; });
-  }
-
   static constexpr std::size_t first_nibble = Type == ggml_type::q5_0 ? 4 : 0;
 };
 
