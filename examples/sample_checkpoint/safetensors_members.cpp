@@ -7,6 +7,7 @@
 #include <pluria/io/replaced_file.hpp>
 #include <pluria/io/safetensors.hpp>
 #include <pluria/member/identity.hpp>
+#include <pluria/quantize/granularity.hpp>
 #include <pluria/tensor/tensor_grid.hpp>
 
 #include <fmt/format.h>
@@ -44,14 +45,13 @@ double packed_bits_per_weight(const sampling_plan& plan, const std::string& gran
     for (const planned_tensor& planned : tensors) {
       if (planned.quantizer) {
         const tensor& source = *planned.source;
-        std::size_t group = source.columns();
+        granule_map map =
+            granularity == "tensor" ? per_tensor{}.map(source.shape()) : per_channel{}.map(source.shape());
         if (granularity.starts_with("group:")) {
-          group = parse_number(granularity.substr(6), "--granularity group", 16, 1U << 30);
+          map = per_group(parse_number(granularity.substr(6), "--granularity group", 16, 1U << 30)).map(source.shape());
         }
-        const std::size_t granules =
-            granularity == "tensor" ? 1 : granule_map::groups(source.rows(), source.columns(), group).size();
         const std::size_t padded = source.rows() * blocks_per_row(source.columns()) * block_size;
-        bits += static_cast<double>(padded) * planned.quantizer->bits() + 32.0 * static_cast<double>(granules);
+        bits += static_cast<double>(padded) * planned.quantizer->bits() + 32.0 * static_cast<double>(map.size());
       }
     }
   }

@@ -232,7 +232,7 @@ TEMPLATE_LIST_TEST_CASE("a weight on its grid never moves", "[kernel]", field_wi
     }
     const tensor weights = make_tensor(dtype::f32, name, {3, columns}, values);
     const auto grid = std::make_shared<const pluria::tensor_grid<TestType>>(
-        pluria::per_channel{}.map(3, columns), std::vector<typename TestType::granule>(3, {scale}));
+        pluria::per_channel{}.map({3, columns}), std::vector<typename TestType::granule>(3, {scale}));
     std::size_t moved = 0;
     const auto count = [&](const packed_tensor<TestType>& member) {
       for (std::size_t i = 0; i < expected.size(); ++i) {
@@ -641,7 +641,7 @@ tensor all_fractions() {
 TEST_CASE("every fraction is rounded to F bits, half to even, as the definition says", "[kernel]") {
   using int8 = symmetric_int<8>;
   const tensor weights = all_fractions();
-  const auto grid = std::make_shared<const pluria::tensor_grid<int8>>(pluria::per_tensor{}.map(1, 65536),
+  const auto grid = std::make_shared<const pluria::tensor_grid<int8>>(pluria::per_tensor{}.map({1, 65536}),
                                                                       std::vector<int8::granule>{{1.0F / 512.0F}});
   const std::vector<float> values = weights.to_floats();
   std::size_t missed = 0;

@@ -73,6 +73,18 @@ inline std::size_t element_count(std::span<const std::size_t> shape, const std::
   return count;
 }
 
+/// Rows and columns as the library sees a tensor: dimension 0 and the rest flattened; a vector or scalar is one row.
+constexpr std::size_t rows_of(std::span<const std::size_t> shape) noexcept {
+  return shape.size() < 2 ? 1 : shape[0];
+}
+constexpr std::size_t columns_of(std::span<const std::size_t> shape) noexcept {
+  std::size_t columns = rows_of(shape) == 0 ? 0 : 1;
+  for (std::size_t dimension = shape.size() < 2 ? 0 : 1; dimension < shape.size(); ++dimension) {
+    columns *= shape[dimension];
+  }
+  return columns;
+}
+
 /// A named, typed, shaped and immutable block of bytes.
 class tensor {
  public:
@@ -107,9 +119,9 @@ class tensor {
   /// The same bytes under another name.
   tensor renamed(std::string name) const { return {std::move(name), type_, shape_, bytes_, owner_, file_}; }
 
-  /// Rows and columns as the library sees them: dimension 0 and the rest flattened; a vector or scalar is one row.
-  std::size_t rows() const noexcept { return shape_.size() < 2 ? 1 : shape_[0]; }
-  std::size_t columns() const noexcept { return rows() == 0 ? 0 : size_ / rows(); }
+  /// See rows_of.
+  std::size_t rows() const noexcept { return rows_of(shape_); }
+  std::size_t columns() const noexcept { return columns_of(shape_); }
 
   /// How messages begin: `vit.safetensors: tensor "head.weight"`.
   std::string where() const { return (file_.empty() ? "" : file_ + ": ") + "tensor \"" + name_ + "\""; }
