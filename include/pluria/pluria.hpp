@@ -39,6 +39,7 @@
 #include <pluria/number/symmetric_int.hpp>
 #include <pluria/quantize/granularity.hpp>
 #include <pluria/quantize/quantizer.hpp>
+#include <pluria/quantize/saturation.hpp>
 #include <pluria/rounding/bernoulli.hpp>
 #include <pluria/rounding/nearest.hpp>
 #include <pluria/tensor/convert.hpp>

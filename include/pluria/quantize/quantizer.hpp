@@ -1,22 +1,23 @@
 // SPDX-License-Identifier: MIT
 #pragma once
-// A quantizer puts the weights of a tensor on a grid: a number system, and how large its granules are. The scale is the
-// number system's own fit, absmax for symmetric_int.
+// A quantizer puts the weights of a tensor on a grid: a number system, how large its granules are, and how far they
+// reach.
 
 #include <pluria/core/error.hpp>
 #include <pluria/core/magnitude.hpp>
-#include <pluria/core/parallel.hpp>
 #include <pluria/number/concept.hpp>
 #include <pluria/quantize/granularity.hpp>
+#include <pluria/quantize/scale.hpp>
 #include <pluria/tensor/checkpoint.hpp>
+#include <pluria/tensor/rows.hpp>
 #include <pluria/tensor/tensor_grid.hpp>
 
 #include <algorithm>
 #include <cmath>
 #include <cstddef>
-#include <cstdint>
 #include <span>
 #include <string>
+#include <utility>
 #include <vector>
 
 namespace pluria {
@@ -47,35 +48,39 @@ void check_reach(const tensor& weights, std::span<const float> values, std::size
                                    std::to_string(*found)));
 }
 
-template <number_system N, granularity G = per_channel>
+template <number_system N, granularity G = per_channel, scale_method<N> Scale = absmax>
 struct quantizer {
   using number = N;
+  /// Whether weights may lie beyond their grid, where rounding is biased (saturation.hpp).
+  static constexpr bool may_saturate = saturating_system<N> || Scale::clips;
+
   G granularity{};
+  Scale scale{};
 
   /// The grid of a tensor of F32, F16 or BF16 weights, the same for any number of `threads` (0: all). Throws bad_input,
   /// naming tensor and index, for other types and for weights that are NaN, infinite or beyond the number system's
   /// reach. Needs memory for the floats of one row a thread, or of the tensor where that is the granule.
   tensor_grid<N> fit(const tensor& weights, int threads = 1) const {
-    granule_map map = granularity.map(weights.rows(), weights.columns());
+    granule_map map = granularity.map(weights.shape());
     std::vector<typename N::granule> granules(map.size());
     if (map.is_whole()) {
       const std::vector<float> values = weights.to_floats();
       check(weights, values, 0);
-      granules.front() = N::fit(values);
+      granules.front() = scale.fit(std::span<const float>(values), relative_to(largest_magnitude(values)));
       return {std::move(map), std::move(granules)};
     }
-    const std::size_t columns = weights.columns();
-    const std::size_t rows_at_once = 1 + (std::size_t{1} << 16) / (columns + 1);
-    parallel_for((weights.rows() + rows_at_once - 1) / rows_at_once, threads, [&](std::size_t part) {
-      std::vector<float> values(columns);
-      for (std::size_t row = part * rows_at_once; row < std::min(weights.rows(), (part + 1) * rows_at_once); ++row) {
-        weights.read(row * columns, values);
-        check(weights, values, row * columns);
-        for (std::size_t column = 0; column < columns;) {
-          const std::size_t end = map.run_end(column);
-          granules[map.index(row, column)] = N::fit(std::span<const float>(values).subspan(column, end - column));
-          column = end;
-        }
+    granule_fit<N> fit_granule;
+    if constexpr (two_level_system<N>) {
+      fit_granule = relative_to(checked_largest(weights, threads));
+    }
+    for_each_row(weights, threads, [&](std::size_t row, std::span<const float> values) {
+      if constexpr (!two_level_system<N>) {
+        check(weights, values, row * values.size());
+      }
+      for (std::size_t column = 0; column < values.size();) {
+        const std::size_t end = map.run_end(column);
+        granules[map.index(row, column)] = scale.fit(values.subspan(column, end - column), fit_granule);
+        column = end;
       }
     });
     return {std::move(map), std::move(granules)};
@@ -87,6 +92,25 @@ struct quantizer {
     if constexpr (bounded_system<N>) {
       check_reach<N>(weights, values, first);
     }
+  }
+
+  // How granules of a tensor with this largest magnitude are fitted.
+  static granule_fit<N> relative_to([[maybe_unused]] float largest) {
+    if constexpr (two_level_system<N>) {
+      return {N::tensor_scale(largest)};
+    } else {
+      return {};
+    }
+  }
+
+  // A pass of its own, which checks the weights.
+  static float checked_largest(const tensor& weights, int threads) {
+    std::vector<float> in_row(weights.rows());
+    for_each_row(weights, threads, [&](std::size_t row, std::span<const float> values) {
+      check(weights, values, row * values.size());
+      in_row[row] = largest_magnitude(values);
+    });
+    return largest_magnitude(in_row);
   }
 };
 
