@@ -4,8 +4,9 @@
 
 #include <pluria/core/error.hpp>
 #include <pluria/quantize/granularity.hpp>
+#include <pluria/tensor/checkpoint.hpp>
+#include <pluria/tensor/tensor_grid.hpp>
 
-#include <cstddef>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -22,8 +23,8 @@ class any_granularity {
   any_granularity(G chosen)  // NOLINT(google-explicit-constructor): every granularity is one
       : chosen_(std::move(chosen)) {}
 
-  granule_map map(std::size_t rows, std::size_t columns) const {
-    return std::visit([&](const auto& chosen) { return chosen.map(rows, columns); }, chosen_);
+  granule_map map(const tensor_shape& shape) const {
+    return std::visit([&](const auto& chosen) { return chosen.map(shape); }, chosen_);
   }
   std::string name() const {
     return std::visit([](const auto& chosen) { return chosen.name(); }, chosen_);

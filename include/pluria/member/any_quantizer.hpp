@@ -11,6 +11,8 @@
 #include <pluria/quantize/any_grid.hpp>
 #include <pluria/quantize/quantizer.hpp>
 #include <pluria/quantize/rule.hpp>
+#include <pluria/quantize/saturation.hpp>
+#include <pluria/quantize/scale.hpp>
 #include <pluria/tensor/checkpoint.hpp>
 #include <pluria/tensor/packing.hpp>
 #include <pluria/tensor/tensor_grid.hpp>
@@ -33,6 +35,7 @@ namespace pluria {
 struct gridded_tensor {
   tensor weights;
   any_grid grid;
+  std::size_t saturated = 0;  ///< weights beyond their grid (quantize/saturation.hpp)
   /// Rows of members as weights: write_member_rows on `weights` and `grid`.
   std::function<void(const any_rounding&, std::uint64_t first, std::size_t first_row, dtype type,
                      std::span<const std::span<std::byte>> out, int threads)>
@@ -58,30 +61,27 @@ struct gridded_tensor {
   std::size_t granule_bits() const noexcept { return grid.granule_bits(); }  ///< shared by all members
 };
 
-/// Any quantizer<N, G>.
+/// Any quantizer.
 class any_quantizer {
  public:
   // Arch is part of the type of what is made, so that files compiled for different ISAs link into one program.
-  template <number_system N, granularity G, class Arch = xsimd::default_arch>
-  any_quantizer(quantizer<N, G> typed)  // NOLINT(google-explicit-constructor): every quantizer is one
+  template <number_system N, granularity G, scale_method<N> Scale, class Arch = xsimd::default_arch>
+  any_quantizer(quantizer<N, G, Scale> typed)  // NOLINT(google-explicit-constructor): every quantizer is one
       : system_(N::name()),
         granularity_(typed.granularity.name()),
         bits_(N::bits),
         is_scaled_(scaled_system<N>),
-        fit_([typed](const tensor& weights, int threads) {
-          return on_grid<N, Arch>(weights, std::make_shared<const tensor_grid<N>>(typed.fit(weights, threads)));
-        }) {}
+        fit_([typed](const tensor& weights, int threads) { return fitted<Arch>(typed, weights, threads).first; }) {}
 
   /// One whose tensors can be stored and multiplied, too. Apart, because the products of a number system in all forms
   /// of storage take a compiler some ten seconds, and members that run as checkpoints need none.
-  template <number_system N, granularity G, class Arch = xsimd::default_arch>
-  static any_quantizer with_products(quantizer<N, G> typed) {
+  template <number_system N, granularity G, scale_method<N> Scale, class Arch = xsimd::default_arch>
+  static any_quantizer with_products(quantizer<N, G, Scale> typed) {
     any_quantizer made(typed);
     made.fit_ = [typed](const tensor& weights, int fit_threads) {
-      const auto grid = std::make_shared<const tensor_grid<N>>(typed.fit(weights, fit_threads));
-      gridded_tensor gridded = on_grid<N, Arch>(weights, grid);
-      gridded.store = [weights, grid](const any_rounding& rounding, storage_form form, std::uint64_t first,
-                                      std::size_t count, int threads) {
+      auto [gridded, grid] = fitted<Arch>(typed, weights, fit_threads);
+      gridded.store = [weights, grid = std::move(grid)](const any_rounding& rounding, storage_form form,
+                                                        std::uint64_t first, std::size_t count, int threads) {
         return std::visit(
             [&](const auto& method) {
               return stored_members<N, std::decay_t<decltype(method)>, Arch>(weights, grid, method, form, first, count,
@@ -103,16 +103,25 @@ class any_quantizer {
   gridded_tensor fit(const tensor& weights, int threads = 1) const { return fit_(weights, threads); }
 
  private:
-  template <number_system N, class Arch>
-  static gridded_tensor on_grid(const tensor& weights, std::shared_ptr<const tensor_grid<N>> fitted) {
-    const any_grid grid = any_grid::of<N, Arch>(std::move(fitted));
-    return {weights,
-            grid,
-            [weights, grid](const any_rounding& rounding, std::uint64_t first, std::size_t first_row, dtype type,
-                            std::span<const std::span<std::byte>> out, int threads) {
-              write_member_rows<Arch>(weights, grid, rounding, first, first_row, type, out, threads);
-            },
-            {}};
+  // A tensor on its grid, with the type and without.
+  template <class Arch, number_system N, granularity G, scale_method<N> Scale>
+  static std::pair<gridded_tensor, std::shared_ptr<const tensor_grid<N>>> fitted(const quantizer<N, G, Scale>& typed,
+                                                                                 const tensor& weights, int threads) {
+    const auto typed_grid = std::make_shared<const tensor_grid<N>>(typed.fit(weights, threads));
+    const any_grid grid = any_grid::of<N, Arch>(typed_grid);
+    std::size_t saturated = 0;
+    if constexpr (quantizer<N, G, Scale>::may_saturate) {
+      saturated = saturated_weights(weights, *typed_grid, threads);
+    }
+    return {{weights,
+             grid,
+             saturated,
+             [weights, grid](const any_rounding& rounding, std::uint64_t first, std::size_t first_row, dtype type,
+                             std::span<const std::span<std::byte>> out, int on_threads) {
+               write_member_rows<Arch>(weights, grid, rounding, first, first_row, type, out, on_threads);
+             },
+             {}},
+            typed_grid};
   }
 
   std::string system_;

@@ -70,6 +70,7 @@ class rounded_members {
       storage_.padded_weights += current.rows() * blocks_per_row(current.columns()) * block_size;
       storage_.code_bits += grids_.back()->code_bits();
       storage_.granule_bits += grids_.back()->granule_bits();
+      storage_.saturated += grids_.back()->saturated;
     }
     identity_.emplace(rounding_, systems, granularities);
   }
@@ -110,6 +111,7 @@ class rounded_members {
     std::size_t padded_weights = 0;  ///< rounded weights and what fills their rows' last blocks
     std::size_t code_bits = 0;       ///< of one member, padding included
     std::size_t granule_bits = 0;    ///< shared by all members
+    std::size_t saturated = 0;       ///< rounded weights beyond their grid, for which rounding is biased
     std::size_t kept_bytes = 0;      ///< tensors that are not rounded, shared by all members
   };
   const storage& packed_storage() const noexcept { return storage_; }
