@@ -5,6 +5,7 @@
 #include <pluria/core/error.hpp>
 #include <pluria/kernel/any_members.hpp>
 #include <pluria/member/any_quantizer.hpp>
+#include <pluria/quantize/scale.hpp>
 #include <pluria/rounding/bernoulli.hpp>
 
 #include <fmt/format.h>
@@ -28,6 +29,7 @@ struct ensemble_options {
   bool bfloat16 = false;
   std::size_t members = 8;
   std::string granularity = {};  ///< empty: that of the system, or the channel
+  std::string range = "absmax";
   std::string scales = "float32";
   std::string coupling = "independent";
   std::string engine = "float";
@@ -47,6 +49,8 @@ inline void add_options(CLI::App& app, ensemble_options& chosen) {
   app.add_option(
       "--granularity", chosen.granularity,
       "what shares a scale: channel (the default), tensor or group:G; MX and NVFP4 have groups of their own");
+  app.add_option("--range", chosen.range,
+                 "how far grids reach: absmax, percentile:P, mse:nearest or mse:bernoulli; weights beyond are clipped");
   app.add_option("--scales", chosen.scales, "what a scale is stored as: float32, or float16 (4, 5 and 8 bits)");
   app.add_option("--coupling", chosen.coupling, "of the members: independent or lattice:L");
   app.add_option("--engine", chosen.engine,
@@ -80,6 +84,30 @@ struct ensemble_plan {
   bool is_complete(std::size_t members) const { return members % coupling.block() == 0; }
 };
 
+/// The names of the number systems that are asked for. Throws bad_input naming the option.
+inline std::vector<std::string> systems_of(const ensemble_options& chosen) {
+  std::vector<std::string> names;
+  const bool is_narrow = chosen.scales == "float16";
+  if (!is_narrow && chosen.scales != "float32") {
+    throw bad_input(mismatch_message("--scales", "float32 or float16", "\"" + chosen.scales + "\""));
+  }
+  if (!chosen.system.empty()) {
+    if (is_narrow) {
+      throw bad_input(
+          mismatch_message("--scales with --system", "float32: systems have others by name", "\"float16\""));
+    }
+    for_each_part(chosen.system, [&](std::string_view name) { names.emplace_back(name); });
+    return names;
+  }
+  for (const int bits : parse_bits(chosen.bits)) {
+    if (is_narrow && bits != 4 && bits != 5 && bits != 8) {
+      throw bad_input(mismatch_message("--bits with --scales float16", "4, 5 or 8", std::to_string(bits)));
+    }
+    names.push_back(fmt::format("{}INT-{}", is_narrow ? "half-" : "", bits));
+  }
+  return names;
+}
+
 /// Throws bad_input naming the option that will not do.
 inline ensemble_plan plan_of(const ensemble_options& chosen) {
   if (chosen.members == 0 || chosen.members > 65535) {
@@ -93,25 +121,19 @@ inline ensemble_plan plan_of(const ensemble_options& chosen) {
     throw bad_input(mismatch_message("--coupling with --engine fixed, which keeps 4 fractional bits",
                                      "independent or lattice:L, L at most 16", "\"" + chosen.coupling + "\""));
   }
-  if (chosen.system.empty()) {
-    for (const int bits : parse_bits(chosen.bits)) {
-      plan.ensembles.emplace_back(parse_integer(bits, chosen.granularity, chosen.scales));
-    }
-    return plan;
+  if (chosen.range != absmax::name() && plan.engine.is_stored) {
+    throw bad_input(
+        mismatch_message("--range with --engine packed, shared or fixed", "absmax", "\"" + chosen.range + "\""));
   }
-  if (chosen.scales != "float32") {
-    throw bad_input(mismatch_message("--scales with --system", "float32: systems with others have names of their own",
-                                     "\"" + chosen.scales + "\""));
-  }
-  for_each_part(chosen.system, [&](std::string_view name) {
+  for (const std::string& name : systems_of(chosen)) {
     const any_quantizer quantizer = plan.engine.is_stored ? stored_quantizer_named(name, chosen.granularity)
-                                                          : quantizer_named(name, chosen.granularity);
+                                                          : quantizer_named(name, chosen.granularity, chosen.range);
     if (plan.engine.activations == activation_type::int8 && !quantizer.is_scaled()) {
       throw bad_input(mismatch_message("--activations of " + quantizer.system(),
                                        "float32: its values are no multiples of a scale", "\"int8\""));
     }
     plan.ensembles.emplace_back(quantizer);
-  });
+  }
   return plan;
 }
 

@@ -1,26 +1,13 @@
 // SPDX-License-Identifier: MIT
 
-#include "options.hpp"
-#include "stored_integers.hpp"
+#include <pluria/number/symmetric_int.hpp>
+
+#include "stored_systems.hpp"
 
 namespace pluria::examples {
 
-any_quantizer parse_symmetric_int(int bits, std::string_view granularity) {
-  switch (bits) {
-    case 2:
-      return stored_integer<2>(granularity);
-    case 3:
-      return stored_integer<3>(granularity);
-    case 4:
-      return stored_integer<4>(granularity);
-    case 5:
-      return stored_integer<5>(granularity);
-    default:
-      if (const auto wider = stored_integer_6_to_8(bits, granularity)) {
-        return *wider;
-      }
-      throw bad_input(mismatch_message("--bits", "2..8", std::to_string(bits)));
-  }
+std::optional<any_quantizer> stored_integer_2_to_5(std::string_view system, const any_granularity& granules) {
+  return stored_among<symmetric_int<2>, symmetric_int<3>, symmetric_int<4>, symmetric_int<5>>(system, granules);
 }
 
 }  // namespace pluria::examples

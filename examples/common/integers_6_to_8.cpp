@@ -1,20 +1,13 @@
 // SPDX-License-Identifier: MIT
 
-#include "stored_integers.hpp"
+#include <pluria/number/symmetric_int.hpp>
+
+#include "stored_systems.hpp"
 
 namespace pluria::examples {
 
-std::optional<any_quantizer> stored_integer_6_to_8(int bits, std::string_view granularity) {
-  switch (bits) {
-    case 6:
-      return stored_integer<6>(granularity);
-    case 7:
-      return stored_integer<7>(granularity);
-    case 8:
-      return stored_integer<8>(granularity);
-    default:
-      return std::nullopt;
-  }
+std::optional<any_quantizer> stored_integer_6_to_8(std::string_view system, const any_granularity& granules) {
+  return stored_among<symmetric_int<6>, symmetric_int<7>, symmetric_int<8>>(system, granules);
 }
 
 }  // namespace pluria::examples

@@ -4,7 +4,6 @@
 
 #include <pluria/core/error.hpp>
 #include <pluria/kernel/any_members.hpp>
-#include <pluria/member/any_quantizer.hpp>
 #include <pluria/rounding/bernoulli.hpp>
 
 #include <algorithm>
@@ -126,25 +125,6 @@ inline std::string name_of(storage_form form) {
       break;
   }
   return "packed";
-}
-
-/// INT-b with a granularity given as "tensor", "channel" or "group:G"; its members can be stored and multiplied.
-//
-// In files of its own, integers_2_to_5.cpp and integers_6_to_8.cpp: products of a width take ten seconds to compile.
-any_quantizer parse_symmetric_int(int bits, std::string_view granularity);
-
-/// The same on float16 scales: 4, 5 or 8 bits, as block formats have them. In half_integers.cpp.
-any_quantizer parse_half_symmetric_int(int bits, std::string_view granularity);
-
-/// One of the two, by the name of the type of its scales: "float32" or "float16".
-inline any_quantizer parse_integer(int bits, std::string_view granularity, std::string_view scales) {
-  if (scales == "float16") {
-    return parse_half_symmetric_int(bits, granularity);
-  }
-  if (scales != "float32") {
-    throw bad_input(mismatch_message("--scales", "float32 or float16", "\"" + std::string(scales) + "\""));
-  }
-  return parse_symmetric_int(bits, granularity);
 }
 
 }  // namespace pluria::examples

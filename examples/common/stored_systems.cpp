@@ -1,33 +1,25 @@
 // SPDX-License-Identifier: MIT
-// Number systems by name whose members can be stored and multiplied. Not all: each takes a compiler ten seconds.
+
+#include "stored_systems.hpp"
 
 #include <pluria/core/error.hpp>
 
-#include <string_view>
+#include <string>
 
 #include "number_systems.hpp"
-#include "options.hpp"
 
 namespace pluria::examples {
-namespace {
-
-// The digit behind "INT-" or "half-INT-", else 0.
-int bits_behind(std::string_view prefix, std::string_view name) {
-  return name.starts_with(prefix) && name.size() == prefix.size() + 1 ? name.back() - '0' : 0;
-}
-
-}  // namespace
 
 any_quantizer stored_quantizer_named(std::string_view system, std::string_view granularity) {
-  const any_quantizer drawn = quantizer_named(system, granularity);  // refuses unknown names
-  if (const int bits = bits_behind("INT-", system); bits != 0) {
-    return parse_symmetric_int(bits, granularity);
+  const any_granularity granules = granularity_of(system, granularity);  // refuses unknown names
+  for (const auto& stored : {stored_integer_2_to_5, stored_integer_6_to_8, stored_half_integer, stored_table}) {
+    if (const auto found = stored(system, granules)) {
+      return *found;
+    }
   }
-  if (const int bits = bits_behind("half-INT-", system); bits != 0) {
-    return parse_half_symmetric_int(bits, granularity);
-  }
-  throw bad_input(mismatch_message("--system with --engine packed, shared or fixed", "INT-b or half-INT-b",
-                                   "\"" + drawn.system() + "\", which needs --engine float"));
+  throw bad_input(mismatch_message("--system with --engine packed, shared or fixed",
+                                   "INT-b, half-INT-b, NF4, FP4-E2M1, MXFP4 or NVFP4",
+                                   "\"" + std::string(system) + "\", which needs --engine float"));
 }
 
 }  // namespace pluria::examples
