@@ -69,6 +69,7 @@ class any_quantizer {
   any_quantizer(quantizer<N, G, Scale> typed)  // NOLINT(google-explicit-constructor): every quantizer is one
       : system_(N::name()),
         granularity_(typed.granularity.name()),
+        scale_(typed.scale.name()),
         bits_(N::bits),
         is_scaled_(scaled_system<N>),
         fit_([typed](const tensor& weights, int threads) { return fitted<Arch>(typed, weights, threads).first; }) {}
@@ -96,6 +97,7 @@ class any_quantizer {
 
   const std::string& system() const noexcept { return system_; }                 ///< "INT-5"
   const std::string& granularity_name() const noexcept { return granularity_; }  ///< "channel", "tensor", "group:32"
+  const std::string& scale_name() const noexcept { return scale_; }              ///< "absmax", "percentile:99.9"
   int bits() const noexcept { return bits_; }
   bool is_scaled() const noexcept { return is_scaled_; }  ///< whether products may take int8 activations
 
@@ -126,6 +128,7 @@ class any_quantizer {
 
   std::string system_;
   std::string granularity_;
+  std::string scale_;
   int bits_;
   bool is_scaled_;
   std::function<gridded_tensor(const tensor&, int threads)> fit_;

@@ -24,13 +24,14 @@ using text_map = std::map<std::string, std::string>;
 
 class member_identity {
  public:
-  /// The number systems ("INT-5") and granularities ("channel") of the rounded tensors.
+  /// The number systems ("INT-5"), granularities ("channel") and scales ("absmax") of the rounded tensors.
   member_identity(const any_rounding& rounding, const std::set<std::string>& systems,
-                  const std::set<std::string>& granularities)
+                  const std::set<std::string>& granularities, const std::set<std::string>& scales = {"absmax"})
       : is_numbered_(std::holds_alternative<bernoulli>(rounding)) {
     common_["pluria.stream"] = std::to_string(stream_version) + ", threefry4x32-" + std::to_string(generator::rounds);
     common_["pluria.system"] = joined(systems);
     common_["pluria.granularity"] = joined(granularities);
+    common_["pluria.scale"] = joined(scales);
     if (const auto* bsr = std::get_if<bernoulli>(&rounding)) {
       common_["pluria.rounding"] = "bernoulli";
       common_["pluria.seed"] = std::to_string(bsr->seed);

@@ -41,6 +41,7 @@ class rounded_members {
     std::map<std::tuple<const std::byte*, dtype, tensor_shape>, std::size_t> first_places;
     std::set<std::string> systems;
     std::set<std::string> granularities;
+    std::set<std::string> scales;
     const std::vector<tensor>& tensors = weights_.tensors();
     for (std::size_t i = 0; i < tensors.size(); ++i) {
       const tensor& current = tensors[i];
@@ -66,13 +67,14 @@ class rounded_members {
       grids_.back() = quantizer->fit(current);
       systems.insert(quantizer->system());
       granularities.insert(quantizer->granularity_name());
+      scales.insert(quantizer->scale_name());
       storage_.weights += current.size();
       storage_.padded_weights += current.rows() * blocks_per_row(current.columns()) * block_size;
       storage_.code_bits += grids_.back()->code_bits();
       storage_.granule_bits += grids_.back()->granule_bits();
       storage_.saturated += grids_.back()->saturated;
     }
-    identity_.emplace(rounding_, systems, granularities);
+    identity_.emplace(rounding_, systems, granularities, scales);
   }
 
   /// Member k: rounded tensors are float32 grid values, the others share their bytes with the source. Its identity
