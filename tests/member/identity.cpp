@@ -15,6 +15,7 @@ TEST_CASE("a member's metadata says everything that its bits depend on", "[membe
                                                                  {"pluria.granularity", "channel"},
                                                                  {"pluria.member", "70000"},
                                                                  {"pluria.rounding", "bernoulli"},
+                                                                 {"pluria.scale", "absmax"},
                                                                  {"pluria.seed", "18446744073709551615"},
                                                                  {"pluria.stream", "2, threefry4x32-13"},
                                                                  {"pluria.system", "INT-4 INT-5"}});
@@ -25,6 +26,7 @@ TEST_CASE("rounding to nearest has neither seed nor number, and what the source 
   CHECK(identity.metadata(3, {{"pluria.member", "9"}, {"pluria.old", "x"}}) ==
         text_map{{"pluria.granularity", "group:32"},
                  {"pluria.rounding", "nearest"},
+                 {"pluria.scale", "absmax"},
                  {"pluria.stream", "2, threefry4x32-13"},
                  {"pluria.system", "INT-5"}});
 }
