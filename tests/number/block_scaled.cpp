@@ -315,6 +315,7 @@ TEST_CASE("NVFP4 takes the smallest and the largest tensors", "[number]") {
   CHECK(nvfp4::fit(std::vector{0.0F, -0.0F}).scale == 0x1p-110F);
   CHECK(nvfp4::fit(std::vector{0x1p-149F, -0x1.8p-127F}).scale == 0x1p-110F);
   CHECK(nvfp4::position(0x1p-111F, {0x1p-110F}) == 65536);
+  // The quotient, rounded up, might put the outermost value beyond the largest float.
   std::size_t wrong = 0;
   for (float largest = largest_float; largest > 0.999F * largest_float;
        largest = std::bit_cast<float>(std::bit_cast<std::uint32_t>(largest) - stride(31))) {

@@ -21,7 +21,6 @@
 
 #include <algorithm>
 #include <bit>
-#include <cmath>
 #include <concepts>
 #include <cstddef>
 #include <cstdint>
@@ -161,12 +160,11 @@ struct two_level_fp4 {
 
   static std::string name() { return saturates ? "NVFP4" : "NVFP4-covering"; }
 
-  /// With which the largest scale of a block, 448, puts the tensor's largest magnitude on the outermost code. The floor
-  /// 2^-101 times the smallest scale of a block, 2^-9, is that of a minifloat's scales.
+  /// With which the largest scale of a block, 448, puts the tensor's largest magnitude on the outermost code; for no
+  /// float is that value rounded to infinity. The floor 2^-101 times the smallest scale of a block, 2^-9, is that of a
+  /// minifloat's scales.
   static float tensor_scale(float largest) noexcept {
-    const float scale = std::max(largest / (largest_unit * fp8_e4m3::unit(fp8_e4m3::max_code)), 0x1p-101F);
-    // The quotient, rounded up, may put the outermost value beyond the largest float.
-    return std::isinf(outermost(fp8_e4m3::max_code, scale)) ? std::nextafter(scale, 0.0F) : scale;
+    return std::max(largest / (largest_unit * fp8_e4m3::unit(fp8_e4m3::max_code)), 0x1p-101F);
   }
 
   /// The granule of a block in a tensor of its own.

@@ -47,7 +47,7 @@ struct minifloat {
   }
 
   /// The granule whose outermost codes are the largest magnitude among the (finite) weights. The floor 2^-110 covers
-  /// granules that are all zero, or so small that 65536 / scale would be infinite; times the smallest unit of 8 bits,
+  /// granules that are all zero, or so small that 1 / scale would be infinite; times the smallest unit of 8 bits,
   /// 2^-16, it is still a normal float.
   static granule fit(std::span<const float> weights) noexcept {
     constexpr float largest_unit = unit(max_code);
@@ -60,8 +60,7 @@ struct minifloat {
   //
   // Within a binade the bits of a float are linear in its value: less those of the smallest normal number n, and
   // without the lowest 7 - m, those of 2v are the position of v = |w| / scale where v >= n. Where v < n the format's
-  // steps are those of [n, 2n), and it is the bits of v + n. With v + max(v, n) both are one sum. Only distances from
-  // the bits of n count, so v and n may be taken 65536 times: then no reciprocal of a scale is subnormal.
+  // steps are those of [n, 2n), and it is the bits of v + n. With v + max(v, n) both are one sum.
   //
   // The reciprocal, one division per granule, is exact enough: on the grid v is within one unit in the last place, and
   // at least one bit is rounded away, half to even, so that no weight there moves, for any scale (tests/number goes
@@ -70,12 +69,11 @@ struct minifloat {
   // AVX-512, 1.25 times on AVX2.
   template <class Float>
   PLURIA_INLINE static auto position(const Float& weight, const granule& granule) noexcept {
-    constexpr float largest = 65536.0F * unit(max_code);
-    constexpr float normal = 65536.0F * smallest_normal;
+    constexpr float largest = unit(max_code);
     constexpr int shift = 7 - MantissaBits;
-    const Float v = lanes::at_most(Float(lanes::magnitude(weight) * Float(65536.0F / granule.scale)), largest);
-    const auto pattern = lanes::as<std::int32_t>(Float(v + lanes::at_least(v, normal)));
-    const auto above_normal = pattern - decltype(pattern)(std::bit_cast<std::int32_t>(normal));
+    const Float v = lanes::at_most(Float(lanes::magnitude(weight) * Float(1.0F / granule.scale)), largest);
+    const auto pattern = lanes::as<std::int32_t>(Float(v + lanes::at_least(v, smallest_normal)));
+    const auto above_normal = pattern - decltype(pattern)(std::bit_cast<std::int32_t>(smallest_normal));
     return lanes::with_sign_of(lanes::shift_half_even<shift>(above_normal), weight);
   }
 
