@@ -120,23 +120,23 @@ TEST_CASE("an integer takes the sign of a float, of either zero too", "[core]") 
   }
 }
 
-TEST_CASE("a comparison of floats chooses floats and integers, of any bits", "[core]") {
+TEST_CASE("a comparison of floats chooses floats, and adds to integers of any bits", "[core]") {
   using pluria::lanes::as;
   std::array<float, lanes> values{};
   std::array<std::uint32_t, lanes> bits{};
   for (std::uint32_t lane = 0; lane < lanes; ++lane) {
     values[lane] = static_cast<float>(lane % 3) - 1.0F;
-    bits[lane] = mixed(lane + 1);
+    // Small integers are subnormal floats, and some are no numbers: they must not be taken for floats.
+    bits[lane] = lane % 4 == 0 ? lane : lane % 4 == 1 ? 0x7fa00001U : mixed(lane + 1);
   }
   const floats value = floats::load_unaligned(values.data());
-  const ints no = as<std::int32_t>(words::load_unaligned(bits.data()));
-  // Small integers are subnormal floats, and some are no numbers: they must not be taken for floats.
-  for (const std::int32_t yes : {0, 1, 7, -1, 0x7fa00001}) {
-    const auto chosen = lanes_of(pluria::lanes::where_at_least(value, floats(0.0F), ints(yes), no));
+  const ints sum = as<std::int32_t>(words::load_unaligned(bits.data()));
+  for (const std::int32_t step : {0, 1, 8, 128, -3}) {
+    const auto added = lanes_of(pluria::lanes::add_where_at_least(sum, value, floats(0.0F), step));
     for (std::uint32_t lane = 0; lane < lanes; ++lane) {
-      const auto other = static_cast<std::int32_t>(bits[lane]);
-      CHECK(chosen[lane] == (values[lane] >= 0.0F ? yes : other));
-      CHECK(chosen[lane] == pluria::lanes::where_at_least(values[lane], 0.0F, yes, other));
+      const auto before = static_cast<std::int32_t>(bits[lane]);
+      CHECK(added[lane] == (values[lane] >= 0.0F ? before + step : before));
+      CHECK(added[lane] == pluria::lanes::add_where_at_least(before, values[lane], 0.0F, step));
     }
   }
   const auto chosen = lanes_of(pluria::lanes::where_at_least(value, floats(1.0F), floats(2.5F), value));

@@ -183,11 +183,11 @@ std::size_t misplaced(std::size_t count) {
   for (std::uint32_t i = 0; i < count; ++i) {
     points[i] = (i == 0 ? -3.0F : points[i - 1]) + 0x1p-16F * static_cast<float>(1 + mixed(i + 1) % 65536);
   }
-  std::vector<float> padded = points;
-  padded.resize(Size, std::numeric_limits<float>::infinity());
-  std::vector<float> reciprocals(Size);
+  pluria::point_table<Size> table{};
+  std::fill(table.begin(), table.begin() + Size, std::numeric_limits<float>::infinity());
+  std::copy(points.begin(), points.end(), table.begin());
   for (std::size_t i = 0; i + 1 < count; ++i) {
-    reciprocals[i] = 65536.0F / (points[i + 1] - points[i]);
+    table[Size + i] = 65536.0F / (points[i + 1] - points[i]);
   }
   std::vector<float> values = points;
   for (const float point : points) {
@@ -200,14 +200,13 @@ std::size_t misplaced(std::size_t count) {
   values.resize(values.size() / 16 * 16);
   std::size_t wrong = 0;
   for (std::size_t first = 0; first < values.size(); first += batch::size) {
-    const auto found = lanes_of(
-        pluria::position_among<Size>(batch::load_unaligned(&values[first]), padded.data(), reciprocals.data(), -5));
+    const auto found = lanes_of(pluria::position_among<Size>(batch::load_unaligned(&values[first]), table, -5));
     for (std::size_t lane = 0; lane < batch::size; ++lane) {
       const float value = values[first + lane];
       const auto exact = naive_position(static_cast<double>(value), points) - 5 * 65536.0;
       // Half a unit, and 65536 times three errors of 2^-24.
       wrong += std::abs(found[lane] - exact) <= 0.512 ? 0U : 1U;
-      wrong += pluria::position_among<Size>(value, padded.data(), reciprocals.data(), -5) == found[lane] ? 0U : 1U;
+      wrong += pluria::position_among<Size>(value, table, -5) == found[lane] ? 0U : 1U;
     }
   }
   return wrong;

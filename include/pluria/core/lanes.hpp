@@ -141,9 +141,8 @@ PLURIA_INLINE Int with_sign_of(const Int& value, const Float& sign) noexcept {
   return (value ^ ones_if_negative) - ones_if_negative;
 }
 
-/// `yes` where value >= bound, else `no`: floats or integers.
-template <class T>
-PLURIA_INLINE T where_at_least(float value, float bound, T yes, T no) noexcept {
+/// `yes` where value >= bound, else `no`.
+PLURIA_INLINE float where_at_least(float value, float bound, float yes, float no) noexcept {
   return value >= bound ? yes : no;
 }
 
@@ -153,11 +152,27 @@ PLURIA_INLINE floats<Arch> where_at_least(const floats<Arch>& value, const float
   return xsimd::select(value >= bound, yes, no);
 }
 
-// Conditions on floats choose among floats only in xsimd 8.1; choosing moves bits, whatever they mean.
+/// `sum`, plus `step` where value >= bound.
+PLURIA_INLINE std::int32_t add_where_at_least(std::int32_t sum, float value, float bound, std::int32_t step) noexcept {
+  return value >= bound ? sum + step : sum;
+}
+
+// xsimd 8.1 has no conditions on floats for integers. With AVX-512 they add, in one operation; elsewhere on x86 they
+// are all ones in their lanes, and mask; and choosing moves bits, whatever they mean.
 template <class Arch>
-PLURIA_INLINE ints<Arch> where_at_least(const floats<Arch>& value, const floats<Arch>& bound, const ints<Arch>& yes,
-                                        const ints<Arch>& no) noexcept {
-  return as<std::int32_t>(where_at_least(value, bound, as<float>(yes), as<float>(no)));
+PLURIA_INLINE ints<Arch> add_where_at_least(const ints<Arch>& sum, const floats<Arch>& value, const floats<Arch>& bound,
+                                            std::int32_t step) noexcept {
+#if defined(__AVX512F__)
+  if constexpr (ints<Arch>::size == 16) {
+    return _mm512_mask_add_epi32(sum.data, _mm512_cmp_ps_mask(value.data, bound.data, _CMP_GE_OQ), sum.data,
+                                 ints<Arch>(step).data);
+  }
+#endif
+  if constexpr (has_signed_order<Arch>) {
+    return sum + (as<std::int32_t>(floats<Arch>((value >= bound).data)) & ints<Arch>(step));
+  } else {
+    return as<std::int32_t>(where_at_least(value, bound, as<float>(sum + ints<Arch>(step)), as<float>(sum)));
+  }
 }
 
 /// `work(std::integral_constant)` for 0, 1, ..., Count - 1: a loop that is unrolled at every optimization level, so

@@ -24,29 +24,35 @@
 
 namespace pluria {
 
-/// The position of a float, or of every lane of a batch, among `Size` ascending points, a power of two from 4 on, the
-/// first of which has code `min_code`. `value` lies between the first point and the last finite one; `reciprocals` are
-/// 65536 / (next point - point), and finite where there is no next point.
+/// `Size` ascending points, a power of two from 4 on, and behind them, for each, 65536 / (next point - point); anything
+/// finite where there is no next point.
+template <std::size_t Size>
+using point_table = std::array<float, 2 * Size>;
+
+/// The position of a float, or of every lane of a batch, among the points of a table, of which the first has code
+/// `min_code`. `value` lies between the first point and the last finite one.
 //
 // The quotient by reciprocal is at most 65536: value - point is at most the rounded step, and a float times its rounded
 // reciprocal is at most 1. So positions do not decrease from one step to the next. A difference and then a product:
 // nothing here can be contracted into an operation that would round differently.
 template <std::size_t Size, class Float>
-PLURIA_INLINE auto position_among(const Float& value, const float* points, const float* reciprocals,
-                                  std::int32_t min_code) noexcept {
+PLURIA_INLINE auto position_among(const Float& value, const point_table<Size>& table, std::int32_t min_code) noexcept {
   using codes = decltype(lanes::round_half_even(value));
   constexpr auto half = static_cast<std::int32_t>(Size / 2);
+  const float* points = table.data();
   // The first two steps know their points: a comparison with one, a choice between two.
   const auto middle = Float(points[half]);
   const auto quarter = lanes::where_at_least(value, middle, Float(points[half + half / 2]), Float(points[half / 2]));
-  codes below = lanes::where_at_least(value, middle, codes(half), codes(0));
-  below = lanes::where_at_least(value, quarter, codes(below + codes(half / 2)), below);
+  codes below = lanes::add_where_at_least(codes(0), value, middle, half);
+  below = lanes::add_where_at_least(below, value, quarter, half / 2);
+  // The others look points[below + step] up: the sum is in the address. What then lies behind the points is in the
+  // table, too, and not chosen.
   lanes::unrolled<std::bit_width(Size) - 3>([&](auto level) PLURIA_INLINE_LAMBDA {
-    const auto candidate = codes(below + codes(half >> (2 + level)));
-    below = lanes::where_at_least(value, lanes::looked_up<Size>(points, candidate), candidate, below);
+    constexpr std::int32_t step = half >> (2 + level);
+    below = lanes::add_where_at_least(below, value, lanes::looked_up<Size>(points + step, below), step);
   });
   const auto fraction =
-      Float((value - lanes::looked_up<Size>(points, below)) * lanes::looked_up<Size>(reciprocals, below));
+      Float((value - lanes::looked_up<Size>(points, below)) * lanes::looked_up<Size>(points + Size, below));
   return codes((below << 16) + (lanes::round_half_even(fraction) + codes(65536 * min_code)));
 }
 
@@ -111,8 +117,7 @@ struct scaled_codebook {
   template <class Float>
   PLURIA_INLINE static auto position(const Float& weight, const granule& granule) noexcept {
     return position_among<padded_size>(
-        lanes::clamp(Float(weight * Float(65536.0F / granule.scale)), points.front(), points[size - 1]), points.data(),
-        reciprocals.data(), min_code);
+        lanes::clamp(Float(weight * Float(65536.0F / granule.scale)), table.front(), table[size - 1]), table, min_code);
   }
 
   static constexpr float unit(std::int32_t code) noexcept {
@@ -132,24 +137,18 @@ struct scaled_codebook {
  private:
   static constexpr std::size_t padded_size = std::max<std::size_t>(4, std::bit_ceil(size));
 
-  // In units of a position; behind the last value stands what no weight reaches.
-  static constexpr auto points = [] {
-    std::array<float, padded_size> scaled{};
-    scaled.fill(std::numeric_limits<float>::infinity());
-    std::transform(Table::values.begin(), Table::values.end(), scaled.begin(), [](float v) { return 65536.0F * v; });
-    return scaled;
-  }();
-
   static constexpr double step(std::size_t index) noexcept {
     return static_cast<double>(Table::values[index + 1]) - static_cast<double>(Table::values[index]);
   }
 
-  static constexpr auto reciprocals = [] {
-    std::array<float, padded_size> inverse{};
-    for (std::size_t i = 0; i + 1 < size; ++i) {
-      inverse[i] = static_cast<float>(1.0 / step(i));
+  // In units of a position; behind the last value stands what no weight reaches.
+  static constexpr auto table = [] {
+    point_table<padded_size> points{};
+    for (std::size_t i = 0; i < padded_size; ++i) {
+      points[i] = i < size ? 65536.0F * Table::values[i] : std::numeric_limits<float>::infinity();
+      points[padded_size + i] = i + 1 < size ? static_cast<float>(1.0 / step(i)) : 0.0F;
     }
-    return inverse;
+    return points;
   }();
 
   static constexpr bool is_exact_enough = [] {

@@ -183,20 +183,20 @@ struct fitted_codebook {
     }
 
     /// Ascending values, at least 2^-110 apart.
-    explicit granule(const std::array<float, size>& ascending) noexcept : values_(ascending), reciprocals_() {
-      for (std::size_t i = 0; i + 1 < size; ++i) {
-        reciprocals_[i] = 65536.0F / (values_[i + 1] - values_[i]);
+    explicit granule(const std::array<float, size>& ascending) noexcept : table_() {
+      for (std::size_t i = 0; i < size; ++i) {
+        table_[i] = ascending[i];
+        table_[size + i] = i + 1 < size ? 65536.0F / (ascending[i + 1] - ascending[i]) : 0.0F;
       }
     }
 
-    const std::array<float, size>& values() const noexcept { return values_; }
-    const std::array<float, size>& reciprocals() const noexcept { return reciprocals_; }
+    std::span<const float, size> values() const noexcept { return std::span(table_).template first<size>(); }
+    const point_table<size>& table() const noexcept { return table_; }
 
     friend bool operator==(const granule&, const granule&) = default;
 
    private:
-    std::array<float, size> values_;
-    std::array<float, size> reciprocals_;  // 65536 / (next value - value), 0 behind the last
+    point_table<size> table_;
   };
   static constexpr int granule_bits = 32 * static_cast<int>(size);
 
@@ -266,13 +266,12 @@ struct fitted_codebook {
   /// The position of a float, or of every lane of a batch; weights beyond the outermost values are clamped to them.
   template <class Float>
   PLURIA_INLINE static auto position(const Float& weight, const granule& granule) noexcept {
-    const auto& values = granule.values();
-    return position_among<size>(lanes::clamp(weight, values.front(), values.back()), values.data(),
-                                granule.reciprocals().data(), min_code);
+    const point_table<size>& table = granule.table();
+    return position_among<size>(lanes::clamp(weight, table.front(), table[size - 1]), table, min_code);
   }
 
   static float decode(std::int32_t code, const granule& granule) noexcept {
-    return granule.values()[static_cast<std::size_t>(code)];
+    return granule.table()[static_cast<std::size_t>(code)];
   }
 };
 
