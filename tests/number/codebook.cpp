@@ -183,12 +183,13 @@ std::size_t misplaced(std::size_t count) {
   for (std::uint32_t i = 0; i < count; ++i) {
     points[i] = (i == 0 ? -3.0F : points[i - 1]) + 0x1p-16F * static_cast<float>(1 + mixed(i + 1) % 65536);
   }
-  pluria::point_table<Size> table{};
-  std::fill(table.begin(), table.begin() + Size, std::numeric_limits<float>::infinity());
-  std::copy(points.begin(), points.end(), table.begin());
+  std::array<float, 2 * Size> padded{};
+  std::fill(padded.begin(), padded.begin() + Size, std::numeric_limits<float>::infinity());
+  std::copy(points.begin(), points.end(), padded.begin());
   for (std::size_t i = 0; i + 1 < count; ++i) {
-    table[Size + i] = 65536.0F / (points[i + 1] - points[i]);
+    padded[Size + i] = 65536.0F / (points[i + 1] - points[i]);
   }
+  const pluria::point_table<Size> table(padded);
   std::vector<float> values = points;
   for (const float point : points) {
     values.insert(values.end(), {std::max(points.front(), std::nextafter(point, -10.0F)),

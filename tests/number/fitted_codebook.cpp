@@ -295,7 +295,7 @@ TEMPLATE_LIST_TEST_CASE("no more different weights than codes are values, all of
     const auto steps = codebook::fit(few);
     for (std::int32_t code = 0; code < 8; ++code) {
       CHECK(codebook::decode(code, steps) == 0x1p-110F * static_cast<float>(code));
-      CHECK((code == 7 || steps.table()[static_cast<std::size_t>(8 + code)] == 0x1p126F));
+      CHECK((code == 7 || steps.table().points[static_cast<std::size_t>(8 + code)] == 0x1p126F));
     }
   }
   CHECK(codebook::fit(std::vector{0x1p-149F, 0x1p-148F}).values()[1] == 0x1p-110F);

@@ -24,10 +24,27 @@
 
 namespace pluria {
 
-/// `Size` ascending points, a power of two from 4 on, and behind them, for each, 65536 / (next point - point); anything
-/// finite where there is no next point.
+/// `Size` ascending points, a power of two from 4 on, and what a position among them is computed with.
 template <std::size_t Size>
-using point_table = std::array<float, 2 * Size>;
+struct point_table {
+  /// The points, and behind them, for each, 65536 / (next point - point), or anything finite where there is no next
+  /// one.
+  std::array<float, 2 * Size> points{};
+  /// The points in the order of the search: at 2^l + j the one that step l compares with where j came out before it.
+  std::array<float, Size> steps{};
+
+  point_table() = default;
+  explicit constexpr point_table(const std::array<float, 2 * Size>& points_and_reciprocals) noexcept
+      : points(points_and_reciprocals) {
+    for (std::size_t first = 1; first < Size; first *= 2) {
+      for (std::size_t j = 0; j < first; ++j) {
+        steps[first + j] = points[(2 * j + 1) * (Size / 2 / first)];
+      }
+    }
+  }
+
+  friend bool operator==(const point_table&, const point_table&) = default;
+};
 
 /// The position of a float, or of every lane of a batch, among the points of a table, of which the first has code
 /// `min_code`. `value` lies between the first point and the last finite one.
@@ -39,17 +56,24 @@ template <std::size_t Size, class Float>
 PLURIA_INLINE auto position_among(const Float& value, const point_table<Size>& table, std::int32_t min_code) noexcept {
   using codes = decltype(lanes::round_half_even(value));
   constexpr auto half = static_cast<std::int32_t>(Size / 2);
-  const float* points = table.data();
+  const float* points = table.points.data();
+  const float* steps = table.steps.data();
   // The first two steps know their points: a comparison with one, a choice between two.
-  const auto middle = Float(points[half]);
-  const auto quarter = lanes::where_at_least(value, middle, Float(points[half + half / 2]), Float(points[half / 2]));
-  codes below = lanes::add_where_at_least(codes(0), value, middle, half);
-  below = lanes::add_where_at_least(below, value, quarter, half / 2);
-  // The others look points[below + step] up: the sum is in the address. What then lies behind the points is in the
-  // table, too, and not chosen.
+  codes below = lanes::add_where_at_least(codes(0), value, Float(steps[1]), half);
+  const auto second = lanes::where_at_least(value, Float(steps[1]), Float(steps[3]), Float(steps[2]));
+  below = lanes::add_where_at_least(below, value, second, half / 2);
   lanes::unrolled<std::bit_width(Size) - 3>([&](auto level) PLURIA_INLINE_LAMBDA {
     constexpr std::int32_t step = half >> (2 + level);
-    below = lanes::add_where_at_least(below, value, lanes::looked_up<Size>(points + step, below), step);
+    if constexpr (Size * sizeof(float) <= sizeof(Float)) {
+      // All points in one register: points[below + step], with the sum in the address. What lies behind the points is
+      // in the table, too, and not chosen.
+      below = lanes::add_where_at_least(below, value, lanes::looked_up<Size>(points + step, below), step);
+    } else {
+      // Few points for every step, which may fit into a register where all of them do not.
+      constexpr std::size_t first = std::size_t{4} << level;
+      const auto point = lanes::looked_up<first>(steps + first, codes(below >> (std::bit_width(Size) - 3 - level)));
+      below = lanes::add_where_at_least(below, value, point, step);
+    }
   });
   const auto fraction =
       Float((value - lanes::looked_up<Size>(points, below)) * lanes::looked_up<Size>(points + Size, below));
@@ -117,7 +141,8 @@ struct scaled_codebook {
   template <class Float>
   PLURIA_INLINE static auto position(const Float& weight, const granule& granule) noexcept {
     return position_among<padded_size>(
-        lanes::clamp(Float(weight * Float(65536.0F / granule.scale)), table.front(), table[size - 1]), table, min_code);
+        lanes::clamp(Float(weight * Float(65536.0F / granule.scale)), table.points.front(), table.points[size - 1]),
+        table, min_code);
   }
 
   static constexpr float unit(std::int32_t code) noexcept {
@@ -143,12 +168,12 @@ struct scaled_codebook {
 
   // In units of a position; behind the last value stands what no weight reaches.
   static constexpr auto table = [] {
-    point_table<padded_size> points{};
+    std::array<float, 2 * padded_size> points{};
     for (std::size_t i = 0; i < padded_size; ++i) {
       points[i] = i < size ? 65536.0F * Table::values[i] : std::numeric_limits<float>::infinity();
       points[padded_size + i] = i + 1 < size ? static_cast<float>(1.0 / step(i)) : 0.0F;
     }
-    return points;
+    return point_table<padded_size>(points);
   }();
 
   static constexpr bool is_exact_enough = [] {

@@ -183,14 +183,16 @@ struct fitted_codebook {
     }
 
     /// Ascending values, at least 2^-110 apart.
-    explicit granule(const std::array<float, size>& ascending) noexcept : table_() {
+    explicit granule(const std::array<float, size>& ascending) noexcept {
+      std::array<float, 2 * size> points{};
       for (std::size_t i = 0; i < size; ++i) {
-        table_[i] = ascending[i];
-        table_[size + i] = i + 1 < size ? 65536.0F / (ascending[i + 1] - ascending[i]) : 0.0F;
+        points[i] = ascending[i];
+        points[size + i] = i + 1 < size ? 65536.0F / (ascending[i + 1] - ascending[i]) : 0.0F;
       }
+      table_ = point_table<size>(points);
     }
 
-    std::span<const float, size> values() const noexcept { return std::span(table_).template first<size>(); }
+    std::span<const float, size> values() const noexcept { return std::span(table_.points).template first<size>(); }
     const point_table<size>& table() const noexcept { return table_; }
 
     friend bool operator==(const granule&, const granule&) = default;
@@ -267,11 +269,11 @@ struct fitted_codebook {
   template <class Float>
   PLURIA_INLINE static auto position(const Float& weight, const granule& granule) noexcept {
     const point_table<size>& table = granule.table();
-    return position_among<size>(lanes::clamp(weight, table.front(), table[size - 1]), table, min_code);
+    return position_among<size>(lanes::clamp(weight, table.points.front(), table.points[size - 1]), table, min_code);
   }
 
   static float decode(std::int32_t code, const granule& granule) noexcept {
-    return granule.table()[static_cast<std::size_t>(code)];
+    return granule.table().points[static_cast<std::size_t>(code)];
   }
 };
 
