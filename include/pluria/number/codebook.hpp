@@ -4,8 +4,8 @@
 // 2023, appendix E) and ternary weights; tables that are fitted to the weights are in fitted_codebook.hpp. A position
 // is found by a binary search, in all lanes together:
 //
-//   below = the highest entry <= v,   position = 65536 * below + 65536 * (v - table[below]) / (table[below + 1] -
-//   table[below])
+//   below = index of the highest entry <= v
+//   position = 65536 * (below + min_code) + 65536 * (v - table[below]) / (table[below + 1] - table[below])
 
 #include <pluria/core/lookup.hpp>
 #include <pluria/core/magnitude.hpp>
@@ -52,6 +52,9 @@ struct point_table {
 // The quotient by reciprocal is at most 65536: value - point is at most the rounded step, and a float times its rounded
 // reciprocal is at most 1. So positions do not decrease from one step to the next. A difference and then a product:
 // nothing here can be contracted into an operation that would round differently.
+//
+// One member from cache is sampled at 0.51 to 0.56 of the rate of INT-4 for 16 points with AVX-512 (0.39 to 0.43 with
+// AVX2), at 0.13 for 256 points; eight members in one pass at 0.84 (0.77) and 0.43.
 template <std::size_t Size, class Float>
 PLURIA_INLINE auto position_among(const Float& value, const point_table<Size>& table, std::int32_t min_code) noexcept {
   using codes = decltype(lanes::round_half_even(value));

@@ -27,7 +27,7 @@
 
 namespace pluria {
 
-/// The different ones among some weights, ascending, and sums over the first of them, in double: 24 bytes a weight.
+/// The different ones among some weights, ascending, and sums over the first of them, in double: 28 bytes a weight.
 //
 // No product is added to anything that it could be fused with: the sums, and what is fitted by them, are the same bits
 // for every compiler. (The product of two floats is exact in double.)
