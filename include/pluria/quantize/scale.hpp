@@ -16,7 +16,6 @@
 // reach. So BSR's best reach is the shorter, and each rounding has its own.
 
 #include <pluria/core/error.hpp>
-#include <pluria/core/lanes.hpp>
 #include <pluria/core/magnitude.hpp>
 #include <pluria/number/concept.hpp>
 
@@ -27,7 +26,6 @@
 #include <concepts>
 #include <cstddef>
 #include <cstdint>
-#include <limits>
 #include <span>
 #include <string>
 #include <vector>
@@ -121,10 +119,8 @@ class percentile {
 /// The squared error of a weight at these distances from its two neighbours, or twice from the only one.
 struct nearest_error {
   static constexpr const char* name = "nearest";
-  static double squared(double below, double above) noexcept {
-    const double smaller = std::min(below, above);
-    return smaller * smaller;
-  }
+  // Of the squares, not of the distances: that g++ makes a branch, and the loop takes 6 times as long.
+  static double squared(double below, double above) noexcept { return std::min(below * below, above * above); }
 };
 struct bernoulli_error {
   static constexpr const char* name = "bernoulli";
@@ -169,24 +165,37 @@ struct least_squares {
   /// The sum of the weights' squared errors on a granule.
   //
   // Every machine gets the same bits, and so the same granule. Distances are floats, so that their products are exact
-  // in double, and fusing product and sum changes nothing. The limits are never reached: they stand between the product
-  // of decode and the difference, which clang with -ffp-contract=fast fuses through a conversion.
+  // in double, and fusing product and sum changes nothing. Values are stored before distances are taken: in one
+  // expression, clang with -ffp-contract=fast fuses the product of decode and the difference, through a conversion.
   template <number_system N>
   static double squared_error(std::span<const float> weights, const typename N::granule& granule) noexcept {
-    constexpr float limit = std::numeric_limits<float>::max();
+    constexpr std::size_t at_once = 64;
+    std::array<float, at_once> below;
+    std::array<float, at_once> above;
+    std::array<double, at_once> errors;
     double sum = 0.0;
-    for (const float weight : weights) {
-      const auto distance = [&](std::int32_t code) {
-        const double value = lanes::clamp(N::decode(code, granule), -limit, limit);
-        return static_cast<double>(static_cast<float>(std::abs(value - static_cast<double>(weight))));
-      };
-      const std::int32_t position = N::position(weight, granule);
-      const double below = distance(position >> 16);
-      // A weight on its grid, or beyond it, never moves.
-      const bool is_between = (position & 0xffff) != 0;
-      sum += Error::squared(below, is_between ? distance((position >> 16) + 1) : below);
+    while (!weights.empty()) {
+      const auto part = weights.first(std::min(weights.size(), at_once));
+      for (std::size_t i = 0; i < part.size(); ++i) {
+        // A weight on its grid, or beyond it, never moves: its only neighbour is both.
+        const std::int32_t position = N::position(part[i], granule);
+        below[i] = N::decode(position >> 16, granule);
+        above[i] = N::decode((position + 0xffff) >> 16, granule);
+      }
+      for (std::size_t i = 0; i < part.size(); ++i) {
+        errors[i] = Error::squared(distance(below[i], part[i]), distance(above[i], part[i]));
+      }
+      for (std::size_t i = 0; i < part.size(); ++i) {
+        sum += errors[i];
+      }
+      weights = weights.subspan(part.size());
     }
     return sum;
+  }
+
+ private:
+  static double distance(float value, float weight) noexcept {
+    return static_cast<double>(static_cast<float>(std::abs(static_cast<double>(value) - static_cast<double>(weight))));
   }
 };
 
