@@ -1,7 +1,11 @@
 // SPDX-License-Identifier: MIT
 
 #include <pluria/core/magnitude.hpp>
+#include <pluria/number/affine_int.hpp>
+#include <pluria/number/block_scaled.hpp>
+#include <pluria/number/codebook.hpp>
 #include <pluria/number/half_scaled_int.hpp>
+#include <pluria/number/minifloat.hpp>
 #include <pluria/number/symmetric_int.hpp>
 #include <pluria/quantize/quantizer.hpp>
 #include <pluria/quantize/saturation.hpp>
@@ -37,7 +41,8 @@ using int2 = symmetric_int<2>;
 using int4 = symmetric_int<4>;
 using int8 = symmetric_int<8>;
 using systems =
-    std::tuple<int2, int4, int8, pluria::full_range_int<4>, pluria::ggml_full_range_int<4>, support::two_level_int>;
+    std::tuple<int2, int4, int8, pluria::full_range_int<4>, pluria::ggml_full_range_int<4>, pluria::affine_int<4>,
+               pluria::fp4_e2m1, pluria::nf4, pluria::mxfp4, pluria::nvfp4, support::two_level_int>;
 
 static_assert(pluria::scale_method<absmax, int4> && pluria::scale_method<percentile, int4> &&
               pluria::scale_method<mse_nearest, int4> && pluria::scale_method<mse_bernoulli, support::two_level_int>);
@@ -52,6 +57,17 @@ granule_fit<N> fit_among_others(const std::vector<float>& weights) {
     fit.tensor_scale = N::tensor_scale(4.0F * largest_magnitude(weights));
   }
   return fit;
+}
+
+// The largest distance of two neighbours.
+template <class N>
+double widest_step(const typename N::granule& granule) {
+  double widest = 0.0;
+  for (std::int32_t code = N::min_code; code < N::max_code; ++code) {
+    const double value = N::decode(code, granule);
+    widest = std::max(widest, std::abs(static_cast<double>(N::decode(code + 1, granule)) - value));
+  }
+  return widest;
 }
 
 std::vector<float> clamped(std::vector<float> weights, float reach) {
@@ -172,7 +188,7 @@ TEMPLATE_LIST_TEST_CASE("the least squared error is found, of each rounding", "[
     CHECK(nearest_excess <= allowed);
     CHECK(bernoulli_excess <= allowed);
   }
-  constexpr double allowed_in_groups = TestType::bits < 8 ? 1.03 : 1.6;
+  constexpr double allowed_in_groups = TestType::bits < 8 ? 1.04 : 1.6;
   for (std::uint32_t group = 0; group < 20; ++group) {
     const std::vector<float> weights = integer_weights(32, 0.1F, 50 * group);
     const double nearest_excess = excess<TestType>(mse_nearest{}, weights, true);
@@ -187,7 +203,7 @@ TEMPLATE_LIST_TEST_CASE("the error that is minimized is the naive one", "[quanti
   for (const auto& weights : {integer_weights(500), heavy_tailed_weights(500), {-3.0F}, {1.0F, 1.0F, 1.0F}}) {
     for (const float reach : {1.0F, 0.6F, 0.1F}) {
       const auto granule = fit_among_others<TestType>(weights)(clamped(weights, reach * largest_magnitude(weights)));
-      const double step = std::abs(static_cast<double>(granule.scale));
+      const double step = widest_step<TestType>(granule);
       // A weight that is taken for one on the grid is off by at most 2^-15 of a step; distances are floats, rounded
       // once.
       const double bound = static_cast<double>(weights.size()) * step * step * 0x1p-15 +
@@ -251,7 +267,7 @@ TEMPLATE_LIST_TEST_CASE("a weight is biased only where it is clipped, and those 
       return fraction == 0 ? below
                            : below + (TestType::decode((position >> 16) + 1, granule) - below) * fraction / 65536.0;
     };
-    const double step = std::abs(static_cast<double>(granule.scale));
+    const double step = widest_step<TestType>(granule);
     std::size_t biased = 0;
     bool is_at_the_end = true;
     for (const float weight : weights) {

@@ -131,7 +131,7 @@ struct bernoulli_error {
 /// the longest.
 //
 // All are tried: the error has many local minima, as weights pass from one cell to the next and stored scales jump, so
-// that a golden section may end in any. Up to 4 bits, the best of them is within 3 % of the least error of all reaches,
+// that a golden section may end in any. Up to 4 bits, the best of them is within 4 % of the least error of all reaches,
 // also in groups of 32; (15/16)^i, i = 0..43, is within 12 %. With 8 bits, groups of 32 have up to 1.6 times the least:
 // there a weight's place within its tiny cell is luck.
 template <class Error>
