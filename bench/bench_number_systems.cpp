@@ -4,9 +4,13 @@
 //
 //   cmake --workflow --preset bench
 
+#include <pluria/number/affine_int.hpp>
 #include <pluria/number/block_scaled.hpp>
+#include <pluria/number/codebook.hpp>
+#include <pluria/number/fitted_codebook.hpp>
 #include <pluria/number/half_scaled_int.hpp>
 #include <pluria/number/minifloat.hpp>
+#include <pluria/number/posit.hpp>
 #include <pluria/number/symmetric_int.hpp>
 
 #include <benchmark/benchmark.h>
@@ -43,13 +47,22 @@ int main(int count, char** arguments) {
   }
   add<symmetric_int<8>>(uniform);
   add<full_range_int<4>>(uniform);
+  add<affine_int<4>>(uniform);
+  add<affine_int<8>>(uniform);
   add<fp4_e2m1>(of_floats);
   add<fp6_e2m3>(of_floats);
   add<fp6_e3m2>(of_floats);
   add<fp8_e4m3>(of_floats);
   add<fp8_e5m2>(of_floats);
+  add<nf4>(of_tables);
+  add<k_means_codebook<4>>(of_tables);
+  add<least_variance_codebook<4>>(of_tables);
+  add<posit<4>>(of_tables);
+  add<least_variance_codebook<5>>(none);
+  add<posit<8>>(none);
   add<mxfp4>(none);
   add<mxint8>(none);
+  add<nvfp4>(none);
   benchmark::RunSpecifiedBenchmarks();
   benchmark::Shutdown();
   return 0;

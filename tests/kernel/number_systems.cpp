@@ -8,7 +8,9 @@
 #include <pluria/kernel/matvec.hpp>
 #include <pluria/kernel/member_blocks.hpp>
 #include <pluria/kernel/sample.hpp>
+#include <pluria/number/affine_int.hpp>
 #include <pluria/number/block_scaled.hpp>
+#include <pluria/number/fitted_codebook.hpp>
 #include <pluria/number/minifloat.hpp>
 #include <pluria/number/symmetric_int.hpp>
 #include <pluria/rounding/bernoulli.hpp>
@@ -30,8 +32,9 @@ namespace {
 
 using namespace pluria;
 
-// One of each kind: 8 bits and 4 bits of a factored system, blocks of 16 and 32, one whose scale is a byte.
-using number_systems = std::tuple<fp8_e4m3, nvfp4, mxint8>;
+// One of each kind: 8 and 4 bits of a factored system, blocks of 16 and 32, one whose scale is a byte, an offset, and a
+// table of its own for each row.
+using number_systems = std::tuple<fp8_e4m3, nvfp4, mxint8, affine_int<3>, least_variance_codebook<4>>;
 
 constexpr std::size_t rows = 9;
 constexpr std::size_t columns = 300;
@@ -115,6 +118,12 @@ TEMPLATE_LIST_TEST_CASE("any number system is stored in every form, and multipli
   multiplies_as_decoded(packed, *grid);
   multiplies_as_decoded(shared, *grid);
   multiplies_as_decoded(drawn, *grid);
+}
+
+TEST_CASE("systems with a table for each granule are multiplied in groups, too", "[kernel]") {
+  const auto grid = support::fitted_grid<affine_int<3>>(weights, per_group(48));
+  const shared_floor_tensor<affine_int<3>> shared = sample_shared_floor<affine_int<3>>(weights, grid, rounding, 0, 3);
+  multiplies_as_decoded(shared, *grid);
 }
 
 TEST_CASE("int8 activations need a scaled number system", "[kernel]") {
