@@ -6,6 +6,7 @@
 #include <pluria/ensemble/budget.hpp>
 #include <pluria/ensemble/scores.hpp>
 #include <pluria/ensemble/streaming_scores.hpp>
+#include <pluria/member/rounded.hpp>
 
 #include <fmt/format.h>
 
@@ -302,6 +303,15 @@ inline std::string to_csv(const nlohmann::ordered_json& report) {
     line(row);
   }
   return text;
+}
+
+/// A line that says how many weights lie beyond their grid, for which every rounding is biased; nothing where none do.
+inline std::string saturation_note(const std::string& system, const rounded_members::storage& stored) {
+  return stored.saturated == 0
+             ? std::string()
+             : fmt::format("{}: {} of {} weights ({:.3g} %) lie beyond their grid and are clipped\n", system,
+                           stored.saturated, stored.weights,
+                           100.0 * static_cast<double>(stored.saturated) / static_cast<double>(stored.weights));
 }
 
 /// Two tables, of the scores and of what is left after one temperature on each side (where there is a calibration set)

@@ -43,6 +43,7 @@ struct options {
   std::string system;  // empty: all
   std::size_t members = 16;
   std::string granularity;
+  std::string range = "absmax";
   std::string coupling = "independent";
   std::uint64_t seed = 0;
   int threads = 0;
@@ -53,14 +54,17 @@ struct options {
 
 std::vector<any_quantizer> quantizers_of(const options& chosen) {
   std::vector<any_quantizer> quantizers;
-  const auto add = [&](std::string_view name) { quantizers.push_back(quantizer_named(name, chosen.granularity)); };
+  const auto add = [&](std::string_view name) {
+    quantizers.push_back(quantizer_named(name, chosen.granularity, chosen.range));
+  };
   if (!chosen.system.empty()) {
     for_each_part(chosen.system, add);
     return quantizers;
   }
   for (const std::string& name : number_system_names()) {
     // Block formats keep their own granularity whatever is asked for.
-    quantizers.push_back(quantizer_named(name, has_own_granularity(name) ? std::string() : chosen.granularity));
+    quantizers.push_back(
+        quantizer_named(name, has_own_granularity(name) ? std::string() : chosen.granularity, chosen.range));
   }
   return quantizers;
 }
@@ -113,6 +117,7 @@ void run(const options& chosen) {
   over.add(weights, full);
   all.result.full_precision = score(full.test, &*full.calibration, nullptr, nullptr);
 
+  std::string saturated;
   for (const any_quantizer& current : quantizers) {
     const auto add = [&](const char* method, const evaluator::both& scored, const rounded_members& members,
                          std::size_t count) {
@@ -135,6 +140,7 @@ void run(const options& chosen) {
       system.validation_nll = validation_nll(*scored.calibration, system.row.scores.calibrated->temperature);
     };
     const rounded_members rtn(weights, current, nearest{}, chosen.threads);
+    saturated += saturation_note(current.system(), rtn.packed_storage());
     evaluator::both to_nearest = over.empty_scores();
     shown.describe(current.system() + " to nearest");
     over.add(rtn[0], to_nearest);
@@ -190,6 +196,8 @@ int main(int argument_count, char** arguments) {
   app.add_option(
       "--granularity", chosen.granularity,
       "what shares a scale: channel (the default), tensor or group:G; MX and NVFP4 have groups of their own");
+  app.add_option("--range", chosen.range,
+                 "how far grids reach: absmax, percentile:P, mse:nearest or mse:bernoulli; weights beyond are clipped");
   app.add_option("--coupling", chosen.coupling, "of the members: independent or lattice:L");
   app.add_option("--seed", chosen.seed, "decides every random bit");
   app.add_option("--threads", chosen.threads, "0: all cores")->check(CLI::NonNegativeNumber);

@@ -270,8 +270,10 @@ void run(const options& chosen) {
     over.run(float_llama(std::span(&rounded, 1), configuration), "bfloat16",
              [&](growing_table& table, scored_ensemble scored) { table.add_nearest(row, std::move(scored)); });
   }
+  std::string saturated;
   for (const planned_ensemble& current : plan.ensembles) {
     const rounded_members rtn(weights, current.decide, nearest{}, wanted.threads);
+    saturated += saturation_note(current.system, rtn.packed_storage());
     evaluation_row row;
     row.system = current.system;
     row.bits = current.bits;
@@ -317,7 +319,7 @@ void run(const options& chosen) {
     report["choices"]["length_normalization"] = chosen.length_normalization;
   }
   report["cache_bytes"] = over.cache_bytes();
-  fmt::print("{}", coupling_note(plan));
+  fmt::print("{}{}", coupling_note(plan), saturated);
   const auto mebibytes = [](std::size_t bytes) { return static_cast<double>(bytes) / (1 << 20); };
   fmt::print(
       "engine {}, activations {}: {:.2f} MiB of activations and {:.2f} MiB of caches per thread, {:.1f} MiB "

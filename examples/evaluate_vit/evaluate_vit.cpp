@@ -130,6 +130,7 @@ void run(const options& chosen) {
       save_logits(chosen.logits, "bfloat16-rtn", 0, result.examples, logits);
     }
   }
+  std::string saturated;
   for (const planned_ensemble& current : plan.ensembles) {
     const auto add_row = [&](const char* method, storage_form form, const evaluator::both& ensemble,
                              const rounded_members& members, std::size_t count, std::uint64_t seed, bool complete) {
@@ -158,6 +159,7 @@ void run(const options& chosen) {
       result.resident_bytes = std::max(result.resident_bytes, resident_bytes().value_or(0));
     };
     const rounded_members rtn(weights, current.decide, nearest{}, wanted.threads);
+    saturated += saturation_note(current.system, rtn.packed_storage());
     evaluator::both to_nearest = over.empty_scores();
     run_members(rtn, storage_form::packed, 1, to_nearest, keep,
                 [&](std::size_t) { add_row("rtn", storage_form::packed, to_nearest, rtn, 1, wanted.seed, true); });
@@ -191,7 +193,7 @@ void run(const options& chosen) {
                  ? std::string()
                  : fmt::format(", temperatures fitted on {} others", over.images_per_member() - result.examples),
              to_table(result));
-  fmt::print("{}", coupling_note(plan));
+  fmt::print("{}{}", coupling_note(plan), saturated);
   if (engine.is_stored) {
     fmt::print("engine {}, activations {}: {:.2f} MiB of activations per thread, {:.1f} MiB resident in all\n",
                wanted.engine, wanted.activations, static_cast<double>(result.activation_bytes) / 1048576.0,
