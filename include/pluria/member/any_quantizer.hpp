@@ -72,6 +72,9 @@ class any_quantizer {
         scale_(typed.scale.name()),
         bits_(N::bits),
         is_scaled_(scaled_system<N>),
+        granule_bits_([typed](const tensor_shape& shape) {
+          return tensor_grid<N>::granule_bits(typed.granularity.map(shape).size());
+        }),
         fit_([typed](const tensor& weights, int threads) { return fitted<Arch>(typed, weights, threads).first; }) {}
 
   /// One whose tensors can be stored and multiplied, too. Apart, because the products of a number system in all forms
@@ -100,6 +103,9 @@ class any_quantizer {
   const std::string& scale_name() const noexcept { return scale_; }              ///< "absmax", "percentile:99.9"
   int bits() const noexcept { return bits_; }
   bool is_scaled() const noexcept { return is_scaled_; }  ///< whether products may take int8 activations
+
+  /// What the granules of a tensor take: its weights have no say in it, so that nothing is fitted.
+  std::size_t granule_bits(const tensor_shape& shape) const { return granule_bits_(shape); }
 
   /// Fits the grid; errors as quantizer::fit. The result shares the tensor's bytes.
   gridded_tensor fit(const tensor& weights, int threads = 1) const { return fit_(weights, threads); }
@@ -131,6 +137,7 @@ class any_quantizer {
   std::string scale_;
   int bits_;
   bool is_scaled_;
+  std::function<std::size_t(const tensor_shape&)> granule_bits_;
   std::function<gridded_tensor(const tensor&, int threads)> fit_;
 };
 

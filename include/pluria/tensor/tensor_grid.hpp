@@ -92,14 +92,15 @@ struct tensor_grid {
     return {rows, {begin, begin + static_cast<std::ptrdiff_t>(rows.size())}};
   }
 
-  /// What storing the granules takes, and the scale that they share where the system has one.
-  std::size_t granule_bits() const noexcept {
+  /// What storing so many granules takes, and the scale that they share where the system has one.
+  static std::size_t granule_bits(std::size_t count) noexcept {
     std::size_t shared = 0;
     if constexpr (two_level_system<N>) {
       shared = N::tensor_scale_bits;
     }
-    return static_cast<std::size_t>(N::granule_bits) * granules.size() + shared;
+    return static_cast<std::size_t>(N::granule_bits) * count + shared;
   }
+  std::size_t granule_bits() const noexcept { return granule_bits(granules.size()); }
 
   friend bool operator==(const tensor_grid&, const tensor_grid&) = default;
 };
