@@ -313,7 +313,13 @@ namespace pluria::examples {
 
 void sample_gguf(const sample_options& chosen) {
   const auto started = std::chrono::steady_clock::now();
-  if (chosen.granularity != "channel" && chosen.granularity != "group:32") {
+  for (const auto& [option, value] : {std::pair{"--system", chosen.system}, std::pair{"--rule", chosen.rule}}) {
+    if (!value.empty()) {
+      throw bad_input(mismatch_message(option, "with safetensors only; a GGUF file's blocks are chosen by --bits",
+                                       "\"" + value + "\""));
+    }
+  }
+  if (!chosen.granularity.empty() && chosen.granularity != "channel" && chosen.granularity != "group:32") {
     throw bad_input(mismatch_message("--granularity for a GGUF file, whose blocks hold 32 weights", "group:32",
                                      "\"" + chosen.granularity + "\""));
   }

@@ -67,6 +67,8 @@ def dithers(name, blocks, k, seed, lattice):
 
 def scales(rows, bits, granularity):
     """The scale of every weight, float32 [rows, columns]: the largest magnitude of its granule over the largest code."""
+    if bits not in range(2, 9):
+        raise ValueError(f"bits: expected 2..8, of symmetric INT-b (other systems: sample_checkpoint), found {bits!r}")
     largest, top = np.abs(rows), np.float32(2 ** (bits - 1) - 1)
     columns = rows.shape[1]
     if granularity == "tensor":

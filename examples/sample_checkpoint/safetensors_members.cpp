@@ -7,7 +7,6 @@
 #include <pluria/io/replaced_file.hpp>
 #include <pluria/io/safetensors.hpp>
 #include <pluria/member/identity.hpp>
-#include <pluria/quantize/granularity.hpp>
 #include <pluria/tensor/tensor_grid.hpp>
 
 #include <fmt/format.h>
@@ -20,7 +19,9 @@
 #include <filesystem>
 #include <fstream>
 #include <future>
+#include <map>
 #include <nlohmann/json.hpp>
+#include <optional>
 #include <span>
 #include <string>
 #include <utility>
@@ -28,9 +29,11 @@
 
 #include "../common/number_systems.hpp"
 #include "../common/progress.hpp"
+#include "../common/rule_file.hpp"
 #include "member_folders.hpp"
 #include "plan.hpp"
 #include "sample_options.hpp"
+#include "selection.hpp"
 #include "source_checkpoint.hpp"
 
 namespace {
@@ -38,24 +41,44 @@ namespace {
 using namespace pluria;
 using namespace pluria::examples;
 
-// Bits of codes and scales for each rounded weight, as the library stores one member: rows in whole blocks.
-double packed_bits_per_weight(const sampling_plan& plan, const std::string& granularity) {
-  double bits = 0.0;
-  for (const auto& tensors : plan.shards()) {
-    for (const planned_tensor& planned : tensors) {
-      if (planned.quantizer) {
-        const tensor& source = *planned.source;
-        granule_map map =
-            granularity == "tensor" ? per_tensor{}.map(source.shape()) : per_channel{}.map(source.shape());
-        if (granularity.starts_with("group:")) {
-          map = per_group(parse_number(granularity.substr(6), "--granularity group", 16, 1U << 30)).map(source.shape());
-        }
-        const std::size_t padded = source.rows() * blocks_per_row(source.columns()) * block_size;
-        bits += static_cast<double>(padded) * planned.quantizer->bits() + 32.0 * static_cast<double>(map.size());
-      }
+// What is rounded by the patterns and widths, or the number system, of the options.
+sampling_plan plan_by_options(const source_checkpoint& source, const sample_options& chosen) {
+  selection select(chosen.include, chosen.exclude, chosen.bits, chosen.bits_for);
+  std::map<int, any_quantizer> quantizers;
+  sampling_plan plan(source, chosen.dtype == "F32", [&](const tensor& current) -> std::optional<any_quantizer> {
+    const std::optional<int> bits = select(current.name(), current.shape());
+    if (!bits) {
+      return std::nullopt;
+    }
+    auto found = quantizers.find(*bits);
+    if (found == quantizers.end()) {
+      const std::string system = chosen.system.empty() ? "INT-" + std::to_string(*bits) : chosen.system;
+      found = quantizers.emplace(*bits, quantizer_named(system, chosen.granularity)).first;
+    }
+    return found->second;
+  });
+  select.expect_matches();
+  return plan;
+}
+
+// What is rounded by the rule in a file.
+sampling_plan plan_by_rule(const source_checkpoint& source, const sample_options& chosen) {
+  const rule_file file(chosen.rule);
+  checkpoint all(chosen.input);
+  for (const safetensors_shard& shard : source.shards()) {
+    for (const tensor& current : shard.weights.tensors()) {
+      all.add(current);
     }
   }
-  return bits / static_cast<double>(plan.rounded_weights());
+  file.expect_tensors(all);
+  const auto by_rule = [decide = file.rule()](const tensor& current) {
+    return decide(current.name(), current.shape());
+  };
+  sampling_plan plan(source, chosen.dtype == "F32", by_rule);
+  if (plan.rounded_weights() == 0) {
+    throw bad_input(mismatch_message(chosen.rule + ": tensors to round", "at least one of " + chosen.input, "none"));
+  }
+  return plan;
 }
 
 void print_plan(const source_checkpoint& source, const sampling_plan& plan, const sample_options& chosen) {
@@ -65,15 +88,15 @@ void print_plan(const source_checkpoint& source, const sampling_plan& plan, cons
     for (const planned_tensor& planned : shard) {
       fmt::print("{:<56} {:<18} {:<5} {}\n", planned.source->name(), to_string(planned.source->shape()),
                  name_of(planned.source->type()),
-                 planned.quantizer ? fmt::format("{} {}, stored as {}", planned.quantizer->system(), chosen.granularity,
-                                                 name_of(planned.stored))
+                 planned.quantizer ? fmt::format("{} {}, stored as {}", planned.quantizer->system(),
+                                                 planned.quantizer->granularity_name(), name_of(planned.stored))
                                    : "as it is");
       weights += planned.source->size();
       ++tensors;
     }
   }
   fmt::print("\n{} of {} parameters in {} tensors are rounded, {:.2f} bits each with their scales\n",
-             plan.rounded_weights(), weights, tensors, packed_bits_per_weight(plan, chosen.granularity));
+             plan.rounded_weights(), weights, tensors, plan.packed_bits_per_weight());
   fmt::print("the input {:.1f} MB, each member {:.1f} MB, {} of them {:.1f} MB\n", megabytes(source.bytes()),
              megabytes(plan.member_bytes()), chosen.members, megabytes(chosen.members * plan.member_bytes()));
   for (const std::filesystem::path& file : source.left_out()) {
@@ -189,12 +212,17 @@ class shard_pass {
   std::future<void> writing_;  // of what the other buffer holds; ends before what it uses
 };
 
+// A tensor's number system, with its granularity where the members have several.
+std::string system_of(const any_quantizer& quantizer, const sampling_plan& plan) {
+  return quantizer.system() + (plan.granularities().size() > 1 ? " " + quantizer.granularity_name() : "");
+}
+
 // Which of a shard's tensors are rounded to which number system, as JSON.
-std::string systems_of(const std::vector<planned_tensor>& tensors) {
+std::string systems_of(const std::vector<planned_tensor>& tensors, const sampling_plan& plan) {
   nlohmann::ordered_json systems = nlohmann::ordered_json::object();
   for (const planned_tensor& planned : tensors) {
     if (planned.quantizer) {
-      systems[planned.source->name()] = planned.quantizer->system();
+      systems[planned.source->name()] = system_of(*planned.quantizer, plan);
     }
   }
   return systems.dump();
@@ -227,15 +255,12 @@ void sample_safetensors(const sample_options& chosen) {
   }
   const any_rounding rounding = rounding_of(chosen);
   const source_checkpoint source(chosen.input);
-  const sampling_plan plan(source, selection(chosen.include, chosen.exclude, chosen.bits, chosen.bits_for),
-                           chosen.granularity, chosen.dtype == "F32", [](int bits, const std::string& granularity) {
-                             return quantizer_named("INT-" + std::to_string(bits), granularity);
-                           });
+  const sampling_plan plan = chosen.rule.empty() ? plan_by_options(source, chosen) : plan_by_rule(source, chosen);
   if (chosen.dry_run) {
     print_plan(source, plan, chosen);
     return;
   }
-  const member_identity identity(rounding, plan.systems(), {chosen.granularity});
+  const member_identity identity(rounding, plan.systems(), plan.granularities());
   const member_folders folders(chosen.output,
                                common_identity(source, plan, chosen, identity.metadata(chosen.first, {})));
   const std::vector<std::uint64_t> missing = missing_members(chosen, folders);
@@ -246,8 +271,8 @@ void sample_safetensors(const sample_options& chosen) {
       std::vector<text_map> metadata;
       for (std::size_t m = 0; m < places.size(); ++m) {
         metadata.push_back(identity.metadata(first + m, source.shards()[s].weights.metadata()));
-        if (plan.systems().size() > 1) {
-          metadata.back()["pluria.tensors"] = systems_of(plan.shards()[s]);
+        if (plan.systems().size() > 1 || plan.granularities().size() > 1) {
+          metadata.back()["pluria.tensors"] = systems_of(plan.shards()[s], plan);
         }
       }
       shard_pass(source.shards()[s], plan.shards()[s], places, metadata, rounding, first, chosen.threads, shown).run();
@@ -266,8 +291,8 @@ void sample_safetensors(const sample_options& chosen) {
 
   const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - started).count();
   fmt::print("{}; {:.1f} MB each, {:.2f} bits in {} of their parameters; {:.1f} s\n",
-             written_summary(chosen, missing.size()), megabytes(plan.member_bytes()),
-             packed_bits_per_weight(plan, chosen.granularity), plan.rounded_weights(), seconds);
+             written_summary(chosen, missing.size()), megabytes(plan.member_bytes()), plan.packed_bits_per_weight(),
+             plan.rounded_weights(), seconds);
   for (const auto& [type, digits] : {std::pair{dtype::bf16, 8}, std::pair{dtype::f16, 11}}) {
     if (plan.has_narrow(type)) {
       fmt::print(

@@ -27,9 +27,11 @@ struct sample_options {
   std::string input;
   std::string output;
   int bits = 5;
+  std::string system;
+  std::string rule;
   std::size_t members = 8;
   std::uint64_t first = 0;
-  std::string granularity = "channel";
+  std::string granularity;  ///< empty: that of the system, or the channel
   std::string coupling = "independent";
   std::uint64_t seed = 0;
   std::string method = "bsr";
