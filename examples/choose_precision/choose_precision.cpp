@@ -81,10 +81,10 @@ std::vector<measured_tensor> tensors_of(const checkpoint& weights, const std::ve
     added.shape = current.shape();
     added.weights = current.size();
     for (const any_quantizer& candidate : candidates) {
-      added.candidates.push_back({candidate,
-                                  current.size() * static_cast<std::size_t>(candidate.bits()) +
-                                      candidate.granule_bits(current.rows(), current.columns()),
-                                  {}});
+      added.candidates.push_back(
+          {candidate,
+           current.size() * static_cast<std::size_t>(candidate.bits()) + candidate.granule_bits(current.shape()),
+           {}});
     }
   }
   if (tensors.empty()) {

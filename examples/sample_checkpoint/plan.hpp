@@ -73,8 +73,7 @@ class sampling_plan {
  private:
   static std::size_t packed_bits(const tensor& source, const any_quantizer& quantizer) {
     const std::size_t padded = source.rows() * blocks_per_row(source.columns()) * block_size;
-    return padded * static_cast<std::size_t>(quantizer.bits()) +
-           quantizer.granule_bits(source.shape());
+    return padded * static_cast<std::size_t>(quantizer.bits()) + quantizer.granule_bits(source.shape());
   }
 
   std::vector<std::vector<planned_tensor>> shards_;

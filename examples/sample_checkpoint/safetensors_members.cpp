@@ -141,7 +141,8 @@ class shard_pass {
     }
   }
 
-  void run() {
+  /// Gives back how many weights lie beyond their grid.
+  std::size_t run() {
     for (const std::size_t i : writers_.front().order()) {
       const planned_tensor& current = (*planned_)[i];
       shown_->describe(current.source->name());
@@ -149,6 +150,7 @@ class shard_pass {
     }
     finish_writing();
     parallel_for(writers_.size(), threads_, [&](std::size_t m) { writers_[m].commit(); });
+    return saturated_;
   }
 
  private:
@@ -166,6 +168,7 @@ class shard_pass {
   void write_rounded(const planned_tensor& current) {
     const tensor& source = *current.source;
     const gridded_tensor gridded = current.quantizer->fit(source, threads_);
+    saturated_ += gridded.saturated;
     const std::size_t row_bytes = source.columns() * size_of(current.stored);
     const std::size_t rows_at_once =
         std::max<std::size_t>(1, std::min(source.rows(), buffer_bytes / (writers_.size() * row_bytes)));
@@ -209,6 +212,7 @@ class shard_pass {
   std::vector<safetensors_writer> writers_;  // of every member
   std::array<std::vector<std::byte>, 2> buffers_;
   std::size_t turn_ = 0;
+  std::size_t saturated_ = 0;
   std::future<void> writing_;  // of what the other buffer holds; ends before what it uses
 };
 
@@ -266,7 +270,9 @@ void sample_safetensors(const sample_options& chosen) {
   const std::vector<std::uint64_t> missing = missing_members(chosen, folders);
   expect_room(chosen.output, missing.size() * plan.member_bytes());
   progress shown(missing.size() * plan.member_bytes(), "MB", 1e6);
+  std::size_t saturated = 0;
   write_members(chosen, folders, missing, [&](std::uint64_t first, const std::vector<std::filesystem::path>& places) {
+    saturated = 0;  // the same of all members
     for (std::size_t s = 0; s < source.shards().size(); ++s) {
       std::vector<text_map> metadata;
       for (std::size_t m = 0; m < places.size(); ++m) {
@@ -275,7 +281,9 @@ void sample_safetensors(const sample_options& chosen) {
           metadata.back()["pluria.tensors"] = systems_of(plan.shards()[s], plan);
         }
       }
-      shard_pass(source.shards()[s], plan.shards()[s], places, metadata, rounding, first, chosen.threads, shown).run();
+      saturated +=
+          shard_pass(source.shards()[s], plan.shards()[s], places, metadata, rounding, first, chosen.threads, shown)
+              .run();
     }
     for (const std::filesystem::path& place : places) {
       if (source.index()) {
@@ -293,6 +301,9 @@ void sample_safetensors(const sample_options& chosen) {
   fmt::print("{}; {:.1f} MB each, {:.2f} bits in {} of their parameters; {:.1f} s\n",
              written_summary(chosen, missing.size()), megabytes(plan.member_bytes()), plan.packed_bits_per_weight(),
              plan.rounded_weights(), seconds);
+  if (saturated > 0) {
+    fmt::print("{} of these weights lie beyond their grid: they become its outermost values\n", saturated);
+  }
   for (const auto& [type, digits] : {std::pair{dtype::bf16, 8}, std::pair{dtype::f16, 11}}) {
     if (plan.has_narrow(type)) {
       fmt::print(
