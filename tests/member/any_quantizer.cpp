@@ -66,6 +66,7 @@ void draws_as_its_type(const quantizer<Int, G>& typed) {
   const pluria::packed_tensor<Int> form(grid);
   CHECK(gridded.code_bits() == 3 * 2 * 128 * Int::bits);
   CHECK(gridded.granule_bits() == grid->granule_bits());
+  CHECK(any_quantizer(typed).granule_bits(weights.shape()) == grid->granule_bits());
 }
 
 TEST_CASE("a quantizer whose type is erased draws what the typed one does", "[member]") {
