@@ -45,6 +45,14 @@ def main(program, model, folder):
                 checked += expected.size
                 assert (expected != weights).any(), name
             assert found[name].tobytes() == expected.tobytes(), f"{name}: other bits, {bits} bits, {granularity}, {coupling}"
+    for other in ("NF4", "INT-5", 1, 9):  # what is not symmetric INT-b, 2..8 bits, is refused and not drawn as if it were
+        for granularity in ("tensor", "channel", "group:32"):
+            try:
+                members.member_values(np.ones((2, 64), np.float32), "w", 0, bits=other, granularity=granularity)
+            except ValueError as error:
+                assert "symmetric INT-b" in str(error) and repr(other) in str(error)
+            else:
+                raise AssertionError(f"bits={other!r} was taken")
     print(f"{checked} weights of {len(cases)} members are the same")
 
 

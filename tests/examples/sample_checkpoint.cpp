@@ -14,10 +14,14 @@
 #include <limits>
 #include <memory>
 #include <nlohmann/json.hpp>
+#include <optional>
+#include <span>
 #include <string>
+#include <string_view>
 #include <thread>
 #include <vector>
 
+#include "../../examples/common/rule_file.hpp"
 #include "../../examples/sample_checkpoint/selection.hpp"
 #include "examples/program.hpp"
 #include "support/catch.hpp"
@@ -189,6 +193,108 @@ TEST_CASE("patterns choose tensors and widths", "[examples]") {
         std::string::npos);
   CHECK(plan.output.find("model.norm.weight") != std::string::npos);
   CHECK_FALSE(fs::exists(folder.path / "in/pluria.json"));
+}
+
+TEST_CASE("members in any number system are those that the library draws", "[examples]") {
+  const scratch folder;
+  const checkpoint source = load_safetensors(tiny);
+  const auto check_members = [&](const std::string& name, const std::string& arguments, const rule& decide) {
+    check_done(tiny + " --output " + (folder / name) + " --members 2 --seed 9 --dtype F32 " + arguments);
+    const rounded_members members(source, decide, bernoulli{.seed = 9});
+    for (std::uint64_t k = 0; k < 2; ++k) {
+      const checkpoint found =
+          load_safetensors(folder / (name + "/member-00" + std::to_string(k) + "/vit-tiny.safetensors"));
+      CHECK(same_tensors(found, members[k]));
+      CHECK(found.metadata() == members[k].metadata());
+    }
+  };
+  check_members("nf4", "--system NF4", quantizer<nf4>{});
+  check_members("fp8", "--system FP8-E4M3 --granularity tensor", quantizer<fp8_e4m3, per_tensor>{});
+  check_members("mxfp4", "--system MXFP4", quantizer<mxfp4, per_group>{per_group(32)});
+  check_members("int7", "--system INT-7 --include qkv", rule([](std::string_view name, std::span<const std::size_t>) {
+                  return name.ends_with("qkv.weight") ? rule::decision(quantizer<symmetric_int<7>>{}) : std::nullopt;
+                }));
+  CHECK(load_safetensors(folder / "mxfp4/member-000/vit-tiny.safetensors").metadata().at("pluria.granularity") ==
+        "group:32");
+  // One more of a folder's members, not of another system.
+  check_refused(tiny + " --output " + (folder / "nf4") + " --members 3 --seed 9 --dtype F32 --system INT-4",
+                {"pluria.json: pluria.system", "INT-4", "found \"NF4\""});
+}
+
+TEST_CASE("weights that a number system cannot reach are counted", "[examples]") {
+  const scratch folder;
+  const program_result clipped = sample(tiny + " --output " + (folder / "mxfp4") + " --members 1 --system MXFP4");
+  INFO(clipped.output);
+  CHECK(clipped.status == 0);
+  const rounded_members members(load_safetensors(tiny), quantizer<mxfp4, per_group>{per_group(32)}, nearest{});
+  const std::size_t saturated = members.packed_storage().saturated;
+  CHECK(saturated > 0);
+  CHECK(clipped.output.find("\n" + std::to_string(saturated) + " of these weights lie beyond their grid") !=
+        std::string::npos);
+  CHECK(sample(tiny + " --output " + (folder / "nf4") + " --members 1 --system NF4").output.find("beyond") ==
+        std::string::npos);
+}
+
+TEST_CASE("a rule file decides tensor by tensor", "[examples]") {
+  const scratch folder;
+  make_folder(folder.path / "in");
+  write_file(folder.path / "rule.json", R"({"default": {"system": "INT-5"}, "tensors": {
+    "model.embed_tokens.weight": {"system": "MXFP4"}, "model.layers.0.up_proj.weight": "keep"}})");
+  const std::string common = (folder / "in") + " --rule " + (folder / "rule.json");
+  const program_result plan = sample(common + " --dry-run");
+  INFO(plan.output);
+  CHECK(plan.status == 0);
+  // 50 x 64 in 4 bits and 64 x 64 in 5, rows filled up to 128; 8 bits of scale for 32 weights, 32 for a row.
+  CHECK(plan.output.find("7296 of 13504 parameters in 4 tensors are rounded, 9.51 bits each with their scales") !=
+        std::string::npos);
+  CHECK(plan.output.find("MXFP4 group:32, stored as BF16") != std::string::npos);
+  CHECK(plan.output.find("INT-5 channel, stored as BF16") != std::string::npos);
+
+  check_done(common + " --output " + (folder / "out") + " --members 1");
+  const auto tensors = nlohmann::json::parse(read_text(folder / "out/pluria.json"))["tensors"];
+  CHECK(tensors == nlohmann::json{{"model.embed_tokens.weight", "MXFP4 group:32"},
+                                  {"model.layers.0.q_proj.weight", "INT-5 channel"}});
+  const checkpoint first = load_safetensors(folder.path / "in/model-00001-of-00002.safetensors");
+  const checkpoint member = load_safetensors(folder / "out/member-000/model-00001-of-00002.safetensors");
+  CHECK(nlohmann::json::parse(member.metadata().at("pluria.tensors")) == tensors);
+  CHECK(member.metadata().at("pluria.system") == "INT-5 MXFP4");
+  CHECK(member.metadata().at("pluria.granularity") == "channel group:32");
+  const rounded_members members(first, examples::rule_file(folder.path / "rule.json").rule(), bernoulli{});
+  CHECK(same_tensors(member, converted(members[0], dtype::bf16)));
+
+  // Another rule is another folder's.
+  write_file(folder.path / "rule.json", R"({"default": {"system": "INT-5"}, "tensors": {
+    "model.embed_tokens.weight": {"system": "MXFP4"}}})");
+  check_refused(common + " --output " + (folder / "out") + " --members 2", {"pluria.json: tensors", "up_proj"});
+}
+
+TEST_CASE("a rule that does not fit the checkpoint or the other options is refused", "[examples]") {
+  const scratch folder;
+  const std::string rule = folder / "rule.json";
+  const std::string base = tiny + " --output " + (folder / "out") + " --rule " + rule;
+  write_file(rule, R"({"tensors": {"blocks.7.attn.qkv.weight": {"system": "INT-4"}}})");
+  check_refused(base, {"rule.json: tensor \"blocks.7.attn.qkv.weight\": expected a tensor of ", "vit-tiny",
+                       "found none of that name"});
+  write_file(rule, R"({"tensors": {"norm.bias": {"system": "INT-4"}}})");
+  check_refused(base, {"tensor \"norm.bias\": expected two or more dimensions", "found [64] in F16"});
+  write_file(rule, R"({"tensors": {"head.weight": "keep"}})");
+  check_refused(base, {"rule.json: tensors to round: expected at least one", "found none"});
+  write_file(rule, R"({"default": {"system": "INT-11"}})");
+  check_refused(base, {"rule.json: default: system: expected one of", "found \"INT-11\""});
+  check_refused(tiny + " --dry-run --rule " + (folder / "none.json"), {"none.json: cannot read"});
+  for (const char* other :
+       {"--bits 4", "--system INT-4", "--granularity channel", "--include qkv", "--exclude qkv", "--bits-for qkv=4"}) {
+    check_refused(base + " " + other, {"excludes"});
+  }
+  check_refused(tiny + " --dry-run --system INT-4 --bits 4", {"excludes"});
+  check_refused(tiny + " --dry-run --system INT-4 --bits-for qkv=4", {"excludes"});
+  check_refused(tiny + " --dry-run --system INT4", {"--system: expected one of INT-2, ", "found \"INT4\""});
+  check_refused(tiny + " --dry-run --system MXFP4 --granularity channel", {"--granularity of MXFP4", "group:32"});
+  const std::string gguf = PLURIA_SOURCE_DIR "/tests/io/reference/gguf/model.gguf --dry-run --exclude attn_k";
+  check_refused(gguf + " --system NF4", {"--system: expected with safetensors only", "found \"NF4\""});
+  check_refused(PLURIA_SOURCE_DIR "/tests/io/reference/gguf/model.gguf --dry-run --rule " + rule,
+                {"--rule: expected with safetensors only"});
+  CHECK_FALSE(fs::exists(folder.path / "out"));
 }
 
 TEST_CASE("a run goes on where another was stopped, with the same bits", "[examples]") {
