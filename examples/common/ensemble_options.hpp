@@ -7,18 +7,21 @@
 #include <pluria/member/any_quantizer.hpp>
 #include <pluria/quantize/scale.hpp>
 #include <pluria/rounding/bernoulli.hpp>
+#include <pluria/tensor/checkpoint.hpp>
 
 #include <fmt/format.h>
 
 #include <CLI/CLI.hpp>
 #include <cstddef>
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
 
 #include "number_systems.hpp"
 #include "options.hpp"
+#include "rule_file.hpp"
 
 namespace pluria::examples {
 
@@ -26,6 +29,7 @@ namespace pluria::examples {
 struct ensemble_options {
   std::string bits = "6,5,4";
   std::string system = {};
+  std::string rule = {};
   bool bfloat16 = false;
   std::size_t members = 8;
   std::string granularity = {};  ///< empty: that of the system, or the channel
@@ -44,6 +48,9 @@ inline void add_options(CLI::App& app, ensemble_options& chosen) {
          "--system", chosen.system,
          "number systems instead, comma-separated: " + fmt::format("{}", fmt::join(number_system_names(), ", ")))
       ->excludes(bits);
+  app.add_option("--rule", chosen.rule, "one ensemble, tensor by tensor as this JSON says (see choose_precision)")
+      ->excludes("--bits")
+      ->excludes("--system");
   app.add_flag("--bfloat16", chosen.bfloat16, "also the checkpoint rounded to bfloat16");
   app.add_option("--members", chosen.members, "S, the number of members");
   app.add_option(
@@ -72,16 +79,27 @@ struct planned_ensemble {
         bits(quantizer.bits()),
         granularity(quantizer.granularity_name()),
         decide(quantizer) {}
+
+  /// Its widths are in the file.
+  explicit planned_ensemble(const rule_file& file) : system(file.name()), bits(0), granularity(), decide(file.rule()) {}
 };
 
 /// What they mean.
 struct ensemble_plan {
   std::vector<planned_ensemble> ensembles;
+  std::optional<rule_file> from;  ///< where there is a rule
   pluria::coupling coupling;
   engine_choice engine;
 
   /// Whether the ensemble of the first `members` has whole blocks of the lattice only.
   bool is_complete(std::size_t members) const { return members % coupling.block() == 0; }
+
+  /// Throws bad_input, naming file and tensor, where the rule does not fit the checkpoint.
+  void expect_tensors(const checkpoint& weights) const {
+    if (from) {
+      from->expect_tensors(weights);
+    }
+  }
 };
 
 /// The names of the number systems that are asked for. Throws bad_input naming the option.
@@ -113,7 +131,7 @@ inline ensemble_plan plan_of(const ensemble_options& chosen) {
   if (chosen.members == 0 || chosen.members > 65535) {
     throw bad_input(mismatch_message("--members", "1..65535", std::to_string(chosen.members)));
   }
-  ensemble_plan plan{{}, parse_coupling(chosen.coupling), parse_engine(chosen.engine, chosen.activations)};
+  ensemble_plan plan{{}, {}, parse_coupling(chosen.coupling), parse_engine(chosen.engine, chosen.activations)};
   if (plan.engine.form == storage_form::shared_floor && chosen.members > shared_floor_limit) {
     throw bad_input(mismatch_message("--members with --engine shared", "1..64", std::to_string(chosen.members)));
   }
@@ -125,14 +143,25 @@ inline ensemble_plan plan_of(const ensemble_options& chosen) {
     throw bad_input(
         mismatch_message("--range with --engine packed, shared or fixed", "absmax", "\"" + chosen.range + "\""));
   }
-  for (const std::string& name : systems_of(chosen)) {
-    const any_quantizer quantizer = plan.engine.is_stored ? stored_quantizer_named(name, chosen.granularity)
-                                                          : quantizer_named(name, chosen.granularity, chosen.range);
+  const auto quantizer_of = [&](std::string_view name, std::string_view granularity) {
+    const any_quantizer quantizer = plan.engine.is_stored ? stored_quantizer_named(name, granularity)
+                                                          : quantizer_named(name, granularity, chosen.range);
     if (plan.engine.activations == activation_type::int8 && !quantizer.is_scaled()) {
       throw bad_input(mismatch_message("--activations of " + quantizer.system(),
                                        "float32: its values are no multiples of a scale", "\"int8\""));
     }
-    plan.ensembles.emplace_back(quantizer);
+    return quantizer;
+  };
+  if (!chosen.rule.empty()) {
+    if (!chosen.granularity.empty() || chosen.scales != "float32") {
+      throw bad_input("--rule: expected without --granularity and --scales, which stand in the file");
+    }
+    plan.from.emplace(chosen.rule, quantizer_of);
+    plan.ensembles.emplace_back(*plan.from);
+    return plan;
+  }
+  for (const std::string& name : systems_of(chosen)) {
+    plan.ensembles.emplace_back(quantizer_of(name, chosen.granularity));
   }
   return plan;
 }

@@ -54,7 +54,7 @@ struct score_row {
 /// One line of the table.
 struct evaluation_row {
   std::string system;
-  int bits = 0;
+  int bits = 0;        ///< 0 where tensors have different widths
   std::string method;  ///< "rtn" or "bsr"; "members" where nothing is known of them but what they predict
   std::string granularity;
   std::string coupling;
@@ -183,7 +183,7 @@ inline nlohmann::ordered_json to_json(const evaluation& result) {
     name = fmt::format("{} {}, S = {}", row.system, row.method, row.members);
     const auto sampled = [&row](const auto& value) { return row.budget ? json(value) : json(nullptr); };
     json entry{{"system", row.system},
-               {"bits", sampled(row.bits)},
+               {"bits", row.bits == 0 ? json(nullptr) : sampled(row.bits)},
                {"method", row.method},
                {"granularity", sampled(row.granularity)},
                {"coupling", sampled(row.coupling)},

@@ -244,6 +244,7 @@ void run(const options& chosen) {
   const llama_configuration configuration =
       read_llama_configuration((std::filesystem::is_directory(folder) ? folder : folder.parent_path()) / "config.json");
   check_llama_tensors(weights, configuration);
+  plan.expect_tensors(weights);
   check_finite_weights(weights);
   const inputs loaded = load_inputs(chosen, configuration);
 

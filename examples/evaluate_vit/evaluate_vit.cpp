@@ -87,6 +87,7 @@ void run(const options& chosen) {
   }
 
   const checkpoint weights = load_safetensors(chosen.model);
+  plan.expect_tensors(weights);
   check_finite_weights(weights);
   evaluator over(chosen.sets, wanted.threads);
   over.check(weights);

@@ -377,3 +377,32 @@ TEST_CASE("evaluate_vit names file, tensor and index of an unusable checkpoint, 
             }
           });
 }
+
+TEST_CASE("evaluate_vit rounds tensor by tensor as a rule says", "[examples]") {
+  const scratch folder;
+  const std::string rule = folder / "mixed.json";
+  pluria::write_file(rule, R"({"default": {"system": "INT-4"}, "tensors": {"head.weight": {"system": "INT-8"}}})");
+  const nlohmann::json mixed = evaluate_json(folder, "--limit 50 --members 2 --rule " + rule);
+  REQUIRE(mixed["rows"].size() == 3);
+  CHECK(mixed["rows"][0]["system"] == "mixed");
+  CHECK(mixed["rows"][0]["bits"].is_null());
+  const nlohmann::json narrow = evaluate_json(folder, "--limit 50 --members 2 --bits 4");
+  // A head of 640 weights, in rows that are padded to 128, takes 4 bits more each.
+  const double head = 4.0 * 10 * 128;
+  const double weights = narrow["rows"][0]["total_bytes"].get<double>();
+  CHECK(mixed["rows"][0]["total_bytes"].get<double>() == weights + head / 8);
+  CHECK(mixed["rows"][0]["nll"] != narrow["rows"][0]["nll"]);
+  // The same ensemble of one system, by rule and by name.
+  pluria::write_file(rule, R"({"default": {"system": "INT-4"}})");
+  const nlohmann::json single = evaluate_json(folder, "--limit 50 --members 2 --rule " + rule);
+  for (std::size_t i = 0; i < 3; ++i) {
+    CHECK(single["rows"][i]["nll"] == narrow["rows"][i]["nll"]);
+  }
+
+  const std::string base = "--model " + model + test_set + " --limit 10 --members 1 ";
+  pluria::write_file(rule, R"({"tensors": {"no.weight": {"system": "INT-8"}}})");
+  check_refused(base + "--rule " + rule, {rule, "no.weight", "none of that name"});
+  pluria::write_file(rule, R"({"default": {"system": "INT-99"}})");
+  check_refused(base + "--rule " + rule, {rule, "default", "INT-99"});
+  check_refused(base + "--granularity tensor --rule " + rule, {"--rule", "--granularity"});
+}
