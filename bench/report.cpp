@@ -2,7 +2,7 @@
 // Out of what the benchmarks wrote (Google Benchmark's JSON): README's tables, a picture, and a line per target,
 // TARGET <name> <value> <bound> ok|short, where the bound is >=0.9 or <=2.
 //
-//   report sample|matvec|matmul|engines|decode FILE... [--picture folder]
+//   report sample|number_systems|matvec|matmul|engines|decode FILE... [--picture folder]
 //   report quality|decode_quality FILE... --evaluation FILE... [--picture folder]
 //
 // where quality takes bench_matvec's file and sets it against what evaluate_vit wrote with --json, decode_quality
@@ -46,9 +46,11 @@ int main(int count, char** arguments) {
   std::string folder;
   std::vector<std::string> evaluations;
   CLI::App app("The tables, the picture and the targets out of what the benchmarks wrote.\n");
-  app.add_option("kind", kind, "which benchmark: sample, matvec, matmul, engines, decode, quality or decode_quality")
+  app.add_option("kind", kind,
+                 "which benchmark: sample, number_systems, matvec, matmul, engines, decode, quality or decode_quality")
       ->required()
-      ->check(CLI::IsMember({"sample", "matvec", "matmul", "engines", "decode", "quality", "decode_quality"}));
+      ->check(CLI::IsMember(
+          {"sample", "number_systems", "matvec", "matmul", "engines", "decode", "quality", "decode_quality"}));
   app.add_option("files", files, "Google Benchmark's JSON")->required();
   app.add_option("--picture", folder, "where sample.png, quality.png or decode_quality.png goes; none: no picture");
   app.add_option("--evaluation", evaluations, "JSON of evaluate_vit, for quality, or evaluate_llama");
@@ -75,7 +77,7 @@ int main(int count, char** arguments) {
       print_engines(found);
     } else if (kind == "decode") {
       print_decode(found);
-    } else {
+    } else if (is_quality) {
       std::vector<nlohmann::json> evaluated;
       for (const std::string& file : evaluations) {
         evaluated.push_back(detail::read_json(file));
