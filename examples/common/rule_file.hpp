@@ -3,15 +3,16 @@
 // Rules as JSON: which tensors of a checkpoint are rounded, and how.
 //
 //   {"default": {"system": "INT-4", "granularity": "channel"},
-//    "tensors": {"blocks.0.attn.qkv.weight": {"system": "INT-6"}, "head.weight": "keep"}}
+//    "tensors": {"blocks.0.attn.qkv.weight": {"system": "INT-6", "range": "mse:nearest"}, "head.weight": "keep"}}
 //
 // The default holds for tensors that are not named and quantized by default; without one they stay. A granularity that
-// is left out is the number system's own, or the channel.
+// is left out is the number system's own, or the channel; a range is absmax.
 
 #include <pluria/core/error.hpp>
 #include <pluria/io/file_error.hpp>
 #include <pluria/member/any_quantizer.hpp>
 #include <pluria/quantize/rule.hpp>
+#include <pluria/quantize/scale.hpp>
 #include <pluria/tensor/checkpoint.hpp>
 
 #include <cerrno>
@@ -35,15 +36,17 @@ namespace pluria::examples {
 class rule_file {
  public:
   using decision = pluria::rule::decision;
-  /// Makes a quantizer of a number system and a granularity, as quantizer_named and stored_quantizer_named do.
-  using quantizer_maker = std::function<any_quantizer(std::string_view system, std::string_view granularity)>;
+  /// Makes a quantizer as quantizer_named does; granularity and range are empty where the file does not say.
+  using quantizer_maker =
+      std::function<any_quantizer(std::string_view system, std::string_view granularity, std::string_view range)>;
 
   /// A rule that is to be written: the default, and decisions by name.
   rule_file(decision by_default, std::vector<std::pair<std::string, decision>> tensors)
       : by_default_(std::move(by_default)), tensors_(std::move(tensors)) {}
 
   /// Reads a rule. Throws bad_input, naming file and key, for whatever has not the form above.
-  explicit rule_file(std::filesystem::path path, const quantizer_maker& make = drawn) : path_(std::move(path)) {
+  explicit rule_file(std::filesystem::path path, const quantizer_maker& make = quantizer_named)
+      : path_(std::move(path)) {
     const nlohmann::ordered_json content = parsed();
     if (!content.is_object()) {
       throw bad_input(mismatch_message(path_.string(), "an object with \"default\" and \"tensors\"", found(content)));
@@ -108,10 +111,6 @@ class rule_file {
  private:
   static constexpr const char* kept = "keep";
 
-  static any_quantizer drawn(std::string_view system, std::string_view granularity) {
-    return quantizer_named(system, granularity);
-  }
-
   static std::string quoted(std::string_view text) { return "\"" + std::string(text) + "\""; }
 
   static std::string found(const nlohmann::ordered_json& value) {
@@ -122,7 +121,11 @@ class rule_file {
     if (!decided) {
       return kept;
     }
-    return {{"system", decided->system()}, {"granularity", decided->granularity_name()}};
+    nlohmann::ordered_json entry{{"system", decided->system()}, {"granularity", decided->granularity_name()}};
+    if (decided->scale_name() != absmax::name()) {
+      entry["range"] = decided->scale_name();
+    }
+    return entry;
   }
 
   std::string where(const std::string& name) const { return path_.string() + ": tensor " + quoted(name); }
@@ -163,8 +166,8 @@ class rule_file {
     }
     std::map<std::string, std::string> texts;
     for (const auto& [key, text] : value.items()) {
-      if (key != "system" && key != "granularity") {
-        throw bad_input(mismatch_message(where + ": keys", "\"system\" and \"granularity\"", quoted(key)));
+      if (key != "system" && key != "granularity" && key != "range") {
+        throw bad_input(mismatch_message(where + ": keys", "\"system\", \"granularity\" and \"range\"", quoted(key)));
       }
       if (!text.is_string()) {
         throw bad_input(mismatch_message(where + ": " + key, "a name", found(text)));
@@ -172,7 +175,7 @@ class rule_file {
       texts[key] = text.get<std::string>();
     }
     try {
-      return make(texts["system"], texts["granularity"]);
+      return make(texts["system"], texts["granularity"], texts["range"]);
     } catch (const bad_input& error) {
       // Keys are called as options are.
       const std::string_view message = error.what();

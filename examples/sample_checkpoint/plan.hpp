@@ -45,6 +45,7 @@ class sampling_plan {
           packed_bits_ += packed_bits(current, *planned.quantizer);
           systems_.insert(planned.quantizer->system());
           granularities_.insert(planned.quantizer->granularity_name());
+          scales_.insert(planned.quantizer->scale_name());
         }
         member_bytes_ += current.size() * size_of(planned.stored);
         tensors.push_back(std::move(planned));
@@ -58,6 +59,7 @@ class sampling_plan {
   std::size_t member_bytes() const noexcept { return member_bytes_; }  ///< of one member as it is written
   const std::set<std::string>& systems() const noexcept { return systems_; }
   const std::set<std::string>& granularities() const noexcept { return granularities_; }
+  const std::set<std::string>& scales() const noexcept { return scales_; }
 
   /// Bits of codes and granules for each rounded weight, as the library stores one member: rows in whole blocks.
   double packed_bits_per_weight() const { return static_cast<double>(packed_bits_) / static_cast<double>(rounded_); }
@@ -79,6 +81,7 @@ class sampling_plan {
   std::vector<std::vector<planned_tensor>> shards_;
   std::set<std::string> systems_;
   std::set<std::string> granularities_;
+  std::set<std::string> scales_;
   std::size_t rounded_ = 0;
   std::size_t packed_bits_ = 0;
   std::size_t member_bytes_ = 0;

@@ -7,6 +7,7 @@
 #include <pluria/io/replaced_file.hpp>
 #include <pluria/io/safetensors.hpp>
 #include <pluria/member/identity.hpp>
+#include <pluria/quantize/scale.hpp>
 #include <pluria/tensor/tensor_grid.hpp>
 
 #include <fmt/format.h>
@@ -81,6 +82,12 @@ sampling_plan plan_by_rule(const source_checkpoint& source, const sample_options
   return plan;
 }
 
+// "INT-4 channel", and how far its grids reach where that is not absmax.
+std::string described(const any_quantizer& quantizer) {
+  const std::string scale = quantizer.scale_name() == absmax::name() ? std::string() : " " + quantizer.scale_name();
+  return quantizer.system() + " " + quantizer.granularity_name() + scale;
+}
+
 void print_plan(const source_checkpoint& source, const sampling_plan& plan, const sample_options& chosen) {
   std::size_t weights = 0;
   std::size_t tensors = 0;
@@ -88,9 +95,9 @@ void print_plan(const source_checkpoint& source, const sampling_plan& plan, cons
     for (const planned_tensor& planned : shard) {
       fmt::print("{:<56} {:<18} {:<5} {}\n", planned.source->name(), to_string(planned.source->shape()),
                  name_of(planned.source->type()),
-                 planned.quantizer ? fmt::format("{} {}, stored as {}", planned.quantizer->system(),
-                                                 planned.quantizer->granularity_name(), name_of(planned.stored))
-                                   : "as it is");
+                 planned.quantizer
+                     ? fmt::format("{}, stored as {}", described(*planned.quantizer), name_of(planned.stored))
+                     : "as it is");
       weights += planned.source->size();
       ++tensors;
     }
@@ -118,7 +125,7 @@ nlohmann::ordered_json common_identity(const source_checkpoint& source, const sa
   for (const auto& tensors : plan.shards()) {
     for (const planned_tensor& planned : tensors) {
       if (planned.quantizer) {
-        rounded[planned.source->name()] = planned.quantizer->system() + " " + planned.quantizer->granularity_name();
+        rounded[planned.source->name()] = described(*planned.quantizer);
       }
     }
   }
@@ -216,17 +223,18 @@ class shard_pass {
   std::future<void> writing_;  // of what the other buffer holds; ends before what it uses
 };
 
-// A tensor's number system, with its granularity where the members have several.
-std::string system_of(const any_quantizer& quantizer, const sampling_plan& plan) {
-  return quantizer.system() + (plan.granularities().size() > 1 ? " " + quantizer.granularity_name() : "");
+// Whether the metadata's systems, granularities and scales leave open which tensor has which.
+bool is_mixed(const sampling_plan& plan) {
+  return plan.systems().size() > 1 || plan.granularities().size() > 1 || plan.scales().size() > 1;
 }
 
-// Which of a shard's tensors are rounded to which number system, as JSON.
+// Which of a shard's tensors are rounded to which number system, as JSON; how, too, where that differs.
 std::string systems_of(const std::vector<planned_tensor>& tensors, const sampling_plan& plan) {
   nlohmann::ordered_json systems = nlohmann::ordered_json::object();
   for (const planned_tensor& planned : tensors) {
     if (planned.quantizer) {
-      systems[planned.source->name()] = system_of(*planned.quantizer, plan);
+      const bool differ = plan.granularities().size() > 1 || plan.scales().size() > 1;
+      systems[planned.source->name()] = differ ? described(*planned.quantizer) : planned.quantizer->system();
     }
   }
   return systems.dump();
@@ -264,7 +272,7 @@ void sample_safetensors(const sample_options& chosen) {
     print_plan(source, plan, chosen);
     return;
   }
-  const member_identity identity(rounding, plan.systems(), plan.granularities());
+  const member_identity identity(rounding, plan.systems(), plan.granularities(), plan.scales());
   const member_folders folders(chosen.output,
                                common_identity(source, plan, chosen, identity.metadata(chosen.first, {})));
   const std::vector<std::uint64_t> missing = missing_members(chosen, folders);
@@ -277,7 +285,7 @@ void sample_safetensors(const sample_options& chosen) {
       std::vector<text_map> metadata;
       for (std::size_t m = 0; m < places.size(); ++m) {
         metadata.push_back(identity.metadata(first + m, source.shards()[s].weights.metadata()));
-        if (plan.systems().size() > 1 || plan.granularities().size() > 1) {
+        if (is_mixed(plan)) {
           metadata.back()["pluria.tensors"] = systems_of(plan.shards()[s], plan);
         }
       }
@@ -302,7 +310,7 @@ void sample_safetensors(const sample_options& chosen) {
              written_summary(chosen, missing.size()), megabytes(plan.member_bytes()), plan.packed_bits_per_weight(),
              plan.rounded_weights(), seconds);
   if (saturated > 0) {
-    fmt::print("{} of these weights lie beyond their grid: they become its outermost values\n", saturated);
+    fmt::print("{} of these weights lie beyond their grid and are clipped\n", saturated);
   }
   for (const auto& [type, digits] : {std::pair{dtype::bf16, 8}, std::pair{dtype::f16, 11}}) {
     if (plan.has_narrow(type)) {

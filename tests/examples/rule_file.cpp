@@ -31,7 +31,11 @@ struct scratch_file {
 
 std::string decided(const rule_file& file, const std::string& name, const tensor_shape& shape = {64, 64}) {
   const rule::decision decision = file.rule()(name, shape);
-  return decision ? decision->system() + " " + decision->granularity_name() : std::string("keep");
+  if (!decision) {
+    return "keep";
+  }
+  const std::string range = decision->scale_name() == "absmax" ? std::string() : " " + decision->scale_name();
+  return decision->system() + " " + decision->granularity_name() + range;
 }
 
 // The message with which a file of this content is refused, without the path.
@@ -50,9 +54,11 @@ std::string refusal(const std::string& content) {
 }  // namespace
 
 TEST_CASE("a rule that is written is read again", "[examples]") {
-  const rule_file made(quantizer_named("INT-4", "group:32"), {{"blocks.10.weight", quantizer_named("NF4", "channel")},
-                                                              {"blocks.9.weight", std::nullopt},
-                                                              {"pos_embed", quantizer_named("MXFP4", "")}});
+  const rule_file made(quantizer_named("INT-4", "group:32"),
+                       {{"blocks.10.weight", quantizer_named("NF4", "channel")},
+                        {"blocks.9.weight", std::nullopt},
+                        {"head.weight", quantizer_named("INT-5", "", "percentile:99.5")},
+                        {"pos_embed", quantizer_named("MXFP4", "")}});
   const scratch_file file(made.text());
   const rule_file read(file.path);
   CHECK(read.text() == made.text());
@@ -60,6 +66,7 @@ TEST_CASE("a rule that is written is read again", "[examples]") {
   for (const rule_file& rule : {made, read}) {
     CHECK(decided(rule, "blocks.10.weight") == "NF4 channel");
     CHECK(decided(rule, "blocks.9.weight") == "keep");
+    CHECK(decided(rule, "head.weight") == "INT-5 channel percentile:99.5");
     CHECK(decided(rule, "pos_embed") == "MXFP4 group:32");  // by name, though not by default
     CHECK(decided(rule, "blocks.1.weight") == "INT-4 group:32");
     CHECK(decided(rule, "blocks.1.bias") == "keep");
@@ -80,11 +87,11 @@ TEST_CASE("granularities may be left out of a rule, and so may the default", "[e
 TEST_CASE("a rule names quantizers of another kind where one is given", "[examples]") {
   const scratch_file file(R"({"default": {"system": "INT-6", "granularity": "tensor"}})");
   std::string asked;
-  const rule_file read(file.path, [&](std::string_view system, std::string_view granularity) {
-    asked = std::string(system) + " " + std::string(granularity);
+  const rule_file read(file.path, [&](std::string_view system, std::string_view granularity, std::string_view range) {
+    asked = std::string(system) + " " + std::string(granularity) + " " + std::string(range);
     return quantizer_named("INT-2", granularity);
   });
-  CHECK(asked == "INT-6 tensor");
+  CHECK(asked == "INT-6 tensor ");
   CHECK(decided(read, "c.weight") == "INT-2 tensor");
 }
 
@@ -102,11 +109,12 @@ TEST_CASE("a rule that cannot be meant is refused with the place where it stands
            "tensor \"a\": expected \"keep\" or an object with \"system\", found \"kept\"");
   contains(refusal(R"({"default": {}})"), "default: expected \"keep\" or an object with \"system\"");
   contains(refusal(R"({"tensors": {"a": {"system": "INT-4", "bits": 4}}})"),
-           "tensor \"a\": keys: expected \"system\" and \"granularity\", found \"bits\"");
+           "tensor \"a\": keys: expected \"system\", \"granularity\" and \"range\", found \"bits\"");
   contains(refusal(R"({"tensors": {"a": {"system": 4}}})"),
            "tensor \"a\": system: expected a name, found JSON of type number");
   contains(refusal(R"({"tensors": {"a": {"system": "INT-9"}}})"), "tensor \"a\": system: expected one of INT-2, ");
   contains(refusal(R"({"default": {"system": "INT-4", "granularity": "row"}})"), "default: granularity: expected ");
+  contains(refusal(R"({"default": {"system": "INT-4", "range": "most"}})"), "default: range: expected absmax, ");
   contains(refusal(R"({"default": {"system": "MXFP4", "granularity": "channel"}})"),
            "default: granularity of MXFP4: expected group:32, found \"channel\"");
   contains(refusal(R"({"tensors": {"a": "keep", "a": {"system": "INT-4"}}})"), "every key once, found \"a\" twice");

@@ -266,6 +266,14 @@ TEST_CASE("a rule file decides tensor by tensor", "[examples]") {
   write_file(folder.path / "rule.json", R"({"default": {"system": "INT-5"}, "tensors": {
     "model.embed_tokens.weight": {"system": "MXFP4"}}})");
   check_refused(common + " --output " + (folder / "out") + " --members 2", {"pluria.json: tensors", "up_proj"});
+  write_file(folder.path / "rule.json", R"({"default": {"system": "INT-5"}, "tensors": {
+    "model.layers.0.up_proj.weight": {"system": "INT-5", "range": "percentile:90"}}})");
+  check_refused(common + " --output " + (folder / "out") + " --members 2", {"pluria.json: pluria.granularity"});
+  check_done(common + " --output " + (folder / "clipped") + " --members 1");
+  const checkpoint second = load_safetensors(folder / "clipped/member-000/model-00002-of-00002.safetensors");
+  CHECK(second.metadata().at("pluria.scale") == "absmax percentile:90");
+  CHECK(nlohmann::json::parse(second.metadata().at("pluria.tensors")) ==
+        nlohmann::json{{"model.layers.0.up_proj.weight", "INT-5 channel percentile:90"}});
 }
 
 TEST_CASE("a rule that does not fit the checkpoint or the other options is refused", "[examples]") {
