@@ -139,13 +139,13 @@ inline ensemble_plan plan_of(const ensemble_options& chosen) {
     throw bad_input(mismatch_message("--coupling with --engine fixed, which keeps 4 fractional bits",
                                      "independent or lattice:L, L at most 16", "\"" + chosen.coupling + "\""));
   }
-  if (chosen.range != absmax::name() && plan.engine.is_stored) {
-    throw bad_input(
-        mismatch_message("--range with --engine packed, shared or fixed", "absmax", "\"" + chosen.range + "\""));
-  }
-  const auto quantizer_of = [&](std::string_view name, std::string_view granularity) {
-    const any_quantizer quantizer = plan.engine.is_stored ? stored_quantizer_named(name, granularity)
-                                                          : quantizer_named(name, granularity, chosen.range);
+  const auto quantizer_of = [&](std::string_view name, std::string_view granularity, std::string_view range) {
+    if (plan.engine.is_stored && !range.empty() && range != absmax::name()) {
+      throw bad_input(mismatch_message("--range with --engine packed, shared or fixed", "absmax",
+                                       "\"" + std::string(range) + "\""));
+    }
+    const any_quantizer quantizer =
+        plan.engine.is_stored ? stored_quantizer_named(name, granularity) : quantizer_named(name, granularity, range);
     if (plan.engine.activations == activation_type::int8 && !quantizer.is_scaled()) {
       throw bad_input(mismatch_message("--activations of " + quantizer.system(),
                                        "float32: its values are no multiples of a scale", "\"int8\""));
@@ -153,15 +153,15 @@ inline ensemble_plan plan_of(const ensemble_options& chosen) {
     return quantizer;
   };
   if (!chosen.rule.empty()) {
-    if (!chosen.granularity.empty() || chosen.scales != "float32") {
-      throw bad_input("--rule: expected without --granularity and --scales, which stand in the file");
+    if (!chosen.granularity.empty() || chosen.range != absmax::name() || chosen.scales != "float32") {
+      throw bad_input("--rule: expected without --granularity, --range and --scales, which stand in the file");
     }
     plan.from.emplace(chosen.rule, quantizer_of);
     plan.ensembles.emplace_back(*plan.from);
     return plan;
   }
   for (const std::string& name : systems_of(chosen)) {
-    plan.ensembles.emplace_back(quantizer_of(name, chosen.granularity));
+    plan.ensembles.emplace_back(quantizer_of(name, chosen.granularity, chosen.range));
   }
   return plan;
 }
