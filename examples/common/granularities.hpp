@@ -7,6 +7,7 @@
 #include <pluria/tensor/checkpoint.hpp>
 #include <pluria/tensor/tensor_grid.hpp>
 
+#include <concepts>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -19,8 +20,10 @@ namespace pluria::examples {
 /// One of the library's granularities, chosen at run time.
 class any_granularity {
  public:
-  template <granularity G>
-  any_granularity(G chosen)  // NOLINT(google-explicit-constructor): every granularity is one
+  // Asked of itself whether it is a granularity, it would look here again: clang 14 never comes back.
+  template <class G>
+  requires(!std::same_as<G, any_granularity>) &&
+      granularity<G> any_granularity(G chosen)  // NOLINT(google-explicit-constructor): every granularity is one
       : chosen_(std::move(chosen)) {}
 
   granule_map map(const tensor_shape& shape) const {
