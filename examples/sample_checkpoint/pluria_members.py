@@ -65,15 +65,23 @@ def dithers(name, blocks, k, seed, lattice):
     return (words.astype(np.int64) + step * (k % lattice)) & 0xFFFF
 
 
-def scales(rows, bits, granularity):
-    """The scale of every weight, float32 [rows, columns]: the largest magnitude of its granule over the largest code."""
+def granule_size(shape, granularity):
+    """How many neighbours in a row share a scale: a group, or an output channel. Of three dimensions, experts x outputs
+    x inputs, a channel is an output of an expert where the inputs are many, and a multiple of 16."""
+    if granularity != "channel":
+        return int(granularity.split(":")[1])
+    if len(shape) == 3 and shape[2] >= 64 and shape[2] % 16 == 0:
+        return shape[2]
+    return int(np.prod(shape[1:]))
+
+
+def scales(rows, bits, size):
+    """The scale of every weight, float32 [rows, columns]: the largest magnitude among the `size` neighbours that share
+    it over the largest code."""
     if bits not in range(2, 9):
         raise ValueError(f"bits: expected 2..8, of symmetric INT-b (other systems: sample_checkpoint), found {bits!r}")
     largest, top = np.abs(rows), np.float32(2 ** (bits - 1) - 1)
     columns = rows.shape[1]
-    if granularity == "tensor":
-        raise ValueError("scales: a tensor's own scale needs all of its rows")
-    size = columns if granularity == "channel" else int(granularity.split(":")[1])
     starts = np.arange(0, columns, size)
     fitted = np.maximum(np.maximum.reduceat(largest, starts, 1) / top, np.float32(2.0**-110))
     fitted = np.where(np.isinf(fitted * top), np.nextafter(fitted, np.float32(0)), fitted)
@@ -82,9 +90,12 @@ def scales(rows, bits, granularity):
 
 def member_codes(weights, name, k, bits=5, seed=0, granularity="channel", lattice=1, first_row=0, scale=None):
     """Codes (int32) and scales (float32) of member k of a tensor, or of its rows from first_row on: [rows, columns]."""
-    rows = np.asarray(weights, np.float32).reshape(len(weights), -1)
+    weights = np.asarray(weights, np.float32)
+    rows = weights.reshape(len(weights), -1)
     count, columns = rows.shape
-    scale = scales(rows, bits, granularity) if scale is None else scale
+    if scale is None and granularity == "tensor":
+        raise ValueError("member_codes: a tensor's own scale needs all of its rows: give `scale`")
+    scale = scales(rows, bits, granule_size(weights.shape, granularity)) if scale is None else scale
     in_row, limit = -(-columns // BLOCK), np.float32(65536 * (2 ** (bits - 1) - 1))
     position = np.rint(np.clip(rows * (np.float32(65536) / scale), -limit, limit)).astype(np.int64)
     blocks = np.arange(first_row * in_row, (first_row + count) * in_row)
@@ -98,11 +109,11 @@ def member_values(weights, name, k, bits=5, seed=0, granularity="channel", latti
     rows = weights.reshape(len(weights), -1)
     whole = None
     if granularity == "tensor":
-        whole = np.broadcast_to(scales(rows.reshape(1, -1), bits, "channel")[:, :1], rows.shape)
+        whole = np.broadcast_to(scales(rows.reshape(1, -1), bits, rows.size)[:, :1], rows.shape)
     values, at_once = np.empty_like(rows), max(1, 2**18 // max(1, rows.shape[1]))
     for first in range(0, len(rows), at_once):
         part = slice(first, first + at_once)
-        codes, scale = member_codes(rows[part], name, k, bits, seed, granularity, lattice, first,
+        codes, scale = member_codes(weights[part], name, k, bits, seed, granularity, lattice, first,
                                     None if whole is None else whole[part])
         values[part] = codes * scale
     return values.reshape(weights.shape)

@@ -23,7 +23,28 @@ def tensors(path):
             for name, entry in header.items()}
 
 
+def write_stack(path):
+    """A checkpoint of three dimensions: matrices of four experts, and a convolution over one."""
+    shapes = {"experts.weight": (4, 3, 64), "conv.weight": (8, 4, 3)}
+    data, header, place = b"", {}, 0
+    for name, shape in shapes.items():
+        values = np.sin(np.arange(np.prod(shape), dtype=np.float64) ** 2).astype("<f4")
+        values[::17] *= 5  # so that no two granules are alike
+        header[name] = {"dtype": "F32", "shape": shape, "data_offsets": [place, place + values.nbytes]}
+        data, place = data + values.tobytes(), place + values.nbytes
+    text = json.dumps(header).encode()
+    pathlib.Path(path).write_bytes(len(text).to_bytes(8, "little") + text + data)
+
+
 def main(program, model, folder):
+    stack = folder + "_stack.safetensors"
+    write_stack(stack)
+    checked = sum(check(program, path, folder) for path in (model, stack))
+    assert checked > 2_000_000, checked
+    print(f"{checked} weights of members are the same")
+
+
+def check(program, model, folder):
     source, checked = tensors(model), 0
     # Every width once, and every other thing that decides bits: scales, lattices, large seeds and members, dtypes.
     cases = [(bits, "channel", 1, 1, 3, "F32") for bits in range(2, 9)]
@@ -45,6 +66,10 @@ def main(program, model, folder):
                 checked += expected.size
                 assert (expected != weights).any(), name
             assert found[name].tobytes() == expected.tobytes(), f"{name}: other bits, {bits} bits, {granularity}, {coupling}"
+    return checked
+
+
+def check_refusals():
     for other in ("NF4", "INT-5", 1, 9):  # what is not symmetric INT-b, 2..8 bits, is refused and not drawn as if it were
         for granularity in ("tensor", "channel", "group:32"):
             try:
@@ -53,7 +78,7 @@ def main(program, model, folder):
                 assert "symmetric INT-b" in str(error) and repr(other) in str(error)
             else:
                 raise AssertionError(f"bits={other!r} was taken")
-    print(f"{checked} weights of {len(cases)} members are the same")
 
 
+check_refusals()
 main(*sys.argv[1:])

@@ -323,4 +323,29 @@ TEMPLATE_LIST_TEST_CASE("weights are found between their points", "[number]", cr
   CHECK(codebook::decode(3, {}) == 3.0F);
 }
 
+TEST_CASE("a table reaches its extremes beside weights too small to count", "[number]") {
+  std::vector<float> weights{-1.0F};
+  for (int i = 1; i <= 200; ++i) {
+    weights.push_back(1e-30F * static_cast<float>(i));
+  }
+  const auto granule = pluria::least_variance_codebook<3>::fit(weights);
+  CHECK(granule.values().front() == -1.0F);
+  CHECK(granule.values().back() >= weights.back());
+}
+
+TEST_CASE("an outlier on either side leaves the other weights their table", "[number]") {
+  for (const float outlier : {-1e20F, 1e20F}) {
+    std::vector<float> weights{outlier};
+    for (int i = 0; i < 200; ++i) {
+      weights.push_back(1.0F + 0.01F * static_cast<float>(i));
+    }
+    const auto among = [](const auto& granule) {
+      const auto& values = granule.values();
+      return std::count_if(values.begin(), values.end(), [](float value) { return value >= 1.0F && value < 3.0F; });
+    };
+    CHECK(among(pluria::k_means_codebook<3>::fit(weights)) == 7);
+    CHECK(among(pluria::least_variance_codebook<3>::fit(weights)) == 7);
+  }
+}
+
 }  // namespace

@@ -43,18 +43,26 @@ class sorted_weights {
     }
     std::sort(sorted.begin(), sorted.end());
     double mass = 0.0;
-    double moment = 0.0;
+    std::vector<double> own;  // importance * weight of each
     for (const auto& [weight, times] : sorted) {
       if (values_.empty() || values_.back() != weight) {
         values_.push_back(weight);
         masses_.push_back(mass);
-        moments_.push_back(moment);
+        own.push_back(0.0);
       }
       mass += static_cast<double>(times);
-      moment += static_cast<double>(times) * static_cast<double>(weight);
+      own.back() += static_cast<double>(times) * static_cast<double>(weight);
     }
     masses_.push_back(mass);
-    moments_.push_back(moment);
+    // From the middle outwards, so that an outlier on either side swallows no sums but those that it is in.
+    const std::size_t middle = own.size() / 2;
+    moments_.assign(own.size() + 1, 0.0);
+    for (std::size_t i = middle; i < own.size(); ++i) {
+      moments_[i + 1] = moments_[i] + own[i];
+    }
+    for (std::size_t i = middle; i > 0; --i) {
+      moments_[i - 1] = moments_[i] - own[i - 1];
+    }
   }
 
   std::size_t size() const noexcept { return values_.size(); }
@@ -85,7 +93,7 @@ class sorted_weights {
  private:
   std::vector<float> values_;
   std::vector<double> masses_;   // of all before, and one more
-  std::vector<double> moments_;  // sums of importance * weight
+  std::vector<double> moments_;  // sums of importance * weight, from the middle on, and one more
 };
 
 /// Least squared error of rounding to nearest.
@@ -262,6 +270,7 @@ struct fitted_codebook {
       }
       points[i] = edge(piece);
     }
+    points.back() = edge(pieces);  // shares too small to count may end before it
     return points;
   }
 

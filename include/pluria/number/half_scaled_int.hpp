@@ -11,9 +11,10 @@
 // On ggml's own scale (quantize_row_q4_0_ref and _q5_0_ref in ggml-quants.c) weights may clip, and the rounding of
 // those is biased; saturated_weights (quantize/saturation.hpp) counts them:
 //
-//   ggml_full_range_int<b>  full_range_int with d = float16(extreme / -2^(b-1)): of the other sign clips what lies
-//   beyond
-//                           (2^(b-1) - 1) |d|, and where d was rounded down the extreme itself does, by 2^-11 at most
+//   ggml_full_range_int<b>  full_range_int with d = float16(extreme / -2^(b-1)), 2^-24 at least: of the other sign
+//   clips
+//                           what lies beyond (2^(b-1) - 1) |d|, and where d was rounded down the extreme itself does,
+//                           by 2^-11 of it at most, or more where d is a subnormal float16
 
 #include <pluria/core/error.hpp>
 #include <pluria/core/float16.hpp>

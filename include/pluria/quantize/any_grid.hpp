@@ -34,7 +34,7 @@ class any_grid {
     erased.min_code_ = N::min_code;
     erased.granule_bits_ = grid->granule_bits();
     erased.positions_ = positions_of<N, Arch>;
-    erased.values_ = values_of<N>;
+    erased.values_ = values_of<N, Arch>;
     erased.grid_ = std::move(grid);
     return erased;
   }
@@ -83,7 +83,7 @@ class any_grid {
                     });
   }
 
-  template <number_system N>
+  template <number_system N, class Arch>
   static void values_of(const void* grid, std::size_t row, std::size_t column, const block<std::uint32_t>& stored,
                         std::span<float> values) {
     for_each_run<N>(*static_cast<const tensor_grid<N>*>(grid), row, column, values.size(),
