@@ -114,8 +114,7 @@ inline std::vector<std::string> systems_of(const ensemble_options& chosen) {
       throw bad_input(
           mismatch_message("--scales with --system", "float32: systems have others by name", "\"float16\""));
     }
-    for_each_part(chosen.system, [&](std::string_view name) { names.emplace_back(name); });
-    return names;
+    return parse_names(chosen.system, "--system");
   }
   for (const int bits : parse_bits(chosen.bits)) {
     if (is_narrow && bits != 4 && bits != 5 && bits != 8) {

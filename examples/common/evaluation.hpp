@@ -84,6 +84,7 @@ struct evaluation {
   std::size_t examples = 0;
   std::string example_name = "images";
   std::string token_name;  ///< where examples are tokens, what one is: "byte"; NLL is then a perplexity and bits, too
+  std::string range = "absmax";  ///< how far grids reach
   std::string engine = "float";
   std::string activations = "float32";
   std::size_t activation_bytes = 0;  ///< of all members, per thread; 0: members were run one after the other
@@ -186,6 +187,7 @@ inline nlohmann::ordered_json to_json(const evaluation& result) {
                {"bits", row.bits == 0 ? json(nullptr) : sampled(row.bits)},
                {"method", row.method},
                {"granularity", sampled(row.granularity)},
+               {"range", sampled(result.range)},
                {"coupling", sampled(row.coupling)},
                {"engine", sampled(result.engine)},
                {"activations", sampled(result.activations)},
@@ -272,7 +274,7 @@ inline std::string to_csv(const nlohmann::ordered_json& report) {
       "method,bits,members,nll,err,ece,brier,ece_se,confidence_gap,ambiguity,mean_member_nll,"
       "mean_member_err,nll_difference,nll_difference_se,rtn_nll_difference,rtn_nll_difference_se,temperature,"
       "calibrated_nll,calibrated_ece,"
-      "bits_per_weight,total_bytes,seed,system,granularity,coupling,complete_block";
+      "bits_per_weight,total_bytes,seed,system,granularity,range,coupling,complete_block";
   const nlohmann::ordered_json& any_row =
       report["full_precision"].is_null() ? report["rows"][0] : report["full_precision"];
   text += any_row.contains("perplexity") ? ",perplexity,bits_per_token\n" : "\n";

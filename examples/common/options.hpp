@@ -41,6 +41,18 @@ void for_each_part(std::string_view list, Take&& take) {
   }
 }
 
+/// "NF4,MXFP4": the parts of a list, each once. Throws bad_input naming the option.
+inline std::vector<std::string> parse_names(std::string_view list, const std::string& option) {
+  std::vector<std::string> names;
+  for_each_part(list, [&](std::string_view part) {
+    if (std::find(names.begin(), names.end(), part) != names.end()) {
+      throw bad_input(mismatch_message(option, "each once", "\"" + std::string(list) + "\""));
+    }
+    names.emplace_back(part);
+  });
+  return names;
+}
+
 /// "6,5,4": bit widths in 2..8.
 inline std::vector<int> parse_bits(std::string_view list) {
   std::vector<int> bits;

@@ -54,11 +54,13 @@ struct options {
 
 std::vector<any_quantizer> quantizers_of(const options& chosen) {
   std::vector<any_quantizer> quantizers;
-  const auto add = [&](std::string_view name) {
+  const auto add = [&](const std::string& name) {
     quantizers.push_back(quantizer_named(name, chosen.granularity, chosen.range));
   };
   if (!chosen.system.empty()) {
-    for_each_part(chosen.system, add);
+    for (const std::string& name : parse_names(chosen.system, "--system")) {
+      add(name);
+    }
     return quantizers;
   }
   for (const std::string& name : number_system_names()) {
@@ -101,6 +103,9 @@ void run(const options& chosen) {
   const coupling coupled = parse_coupling(chosen.coupling);
   const std::vector<any_quantizer> quantizers = quantizers_of(chosen);
   report_files files({chosen.csv, chosen.json, {}});
+  if (!chosen.plots.empty()) {
+    std::filesystem::create_directories(chosen.plots);
+  }
   const checkpoint weights = load_safetensors(chosen.model);
   check_finite_weights(weights);
   evaluator over(chosen.sets, chosen.threads);
@@ -112,6 +117,7 @@ void run(const options& chosen) {
   all.result.model = std::filesystem::path(chosen.model).filename().string();
   all.result.parameters = parameters_of(weights);
   all.result.examples = over.test().labels.size();
+  all.result.range = chosen.range;
   shown.describe("full precision");
   evaluator::both full = over.empty_scores();
   over.add(weights, full);
@@ -169,7 +175,7 @@ void run(const options& chosen) {
   fmt::print(
       "The winner at each width, with one temperature on all sides (S over a shared floor takes S bits more):\n{}\n{}",
       winners_table(all), verdict(all, 16.0));
-  fmt::print("{:.1f} s\n", seconds);
+  fmt::print("{}{:.1f} s\n", saturated, seconds);
   const nlohmann::ordered_json report = to_json(all);
   files.write(report, report, table, {});
   if (!chosen.plots.empty()) {
