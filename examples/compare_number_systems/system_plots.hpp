@@ -45,7 +45,7 @@ inline bool draw_comparison(const std::filesystem::path& folder, const system_co
     }
   }
   const std::size_t most = all.members().empty() ? 0 : all.members().back();
-  // One block for each family: bits, NLL of RTN, bits, NLL, tempered NLL and ambiguity of the ensemble, name.
+  // One block for each family: bits, NLL, NLL after the temperature and ambiguity of the ensembles, names.
   std::string points;
   for (const std::string& family : families) {
     std::vector<const compared_system*> own;
@@ -70,12 +70,13 @@ inline bool draw_comparison(const std::filesystem::path& folder, const system_co
   const auto panel = [&](int column, const std::string& axis, bool logarithmic) {
     std::vector<std::string> curves{fmt::format(
         "{} with lines dt 3 lw 2 lc rgb '#444444' title 'full precision, one temperature'", full.calibrated->nll)};
+    // Colours and points repeat after different numbers of families, so that no two of 60 look the same.
     constexpr const char* colours[] = {"#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9",
                                        "#e69f00", "#000000", "#8c564b", "#7f7f7f", "#bcbd22"};
     for (std::size_t i = 0; i < families.size(); ++i) {
       curves.push_back(
           fmt::format("'systems.dat' index {} using {}:3 with linespoints lw 1.5 pt {} ps 1 lc rgb '{}' title '{}'", i,
-                      column, 4 + i % 10, colours[i % 10], families[i]));
+                      column, 4 + i % 12, colours[i % 10], families[i]));
     }
     return fmt::format("set xlabel '{}'\n{}plot {}\n", axis, logarithmic ? "set logscale x\n" : "unset logscale x\n",
                        fmt::join(curves, ", "));
@@ -91,7 +92,8 @@ inline bool draw_comparison(const std::filesystem::path& folder, const system_co
         terminal, suffix, all.result.model, most);
     script += panel(1, "bits per weight of a member, scales included", false);
     script += "set origin 0.42,0\nset size 0.58,0.95\nset key outside right center reverse Left samplen 2\n";
-    script += panel(4, "ambiguity: mean NLL of the members - NLL of the ensemble", true);
+    // A single member has no ambiguity, and zero no logarithm.
+    script += panel(4, "ambiguity: mean NLL of the members - NLL of the ensemble", most > 1);
     script += "unset multiplot\n";
   }
   write_file(folder / "systems.gnuplot", script);
