@@ -84,6 +84,7 @@ TEST_CASE("evaluate_vit reports every number of members, and its scores are thos
                               "bits",
                               "method",
                               "granularity",
+                              "range",
                               "coupling",
                               "engine",
                               "activations",
@@ -287,6 +288,75 @@ TEST_CASE("engines give the same members' scores, whatever they are stored in", 
   CHECK(fixed["rows"][4]["bits_per_weight"] == fixed["rows"][1]["bits_per_weight"]);
 }
 
+TEST_CASE("evaluate_vit takes number systems by name, and their members are the library's", "[examples]") {
+  const scratch folder;
+  const nlohmann::json report = evaluate_json(
+      folder, "--limit 100 --members 2 --seed 3 --system NF4,MXFP4,INT-4 --logits " + (folder / "logits"));
+  REQUIRE(report["rows"].size() == 3 * 3);
+  const std::vector<std::string> names{"NF4", "MXFP4", "INT-4"};
+  for (std::size_t i = 0; i < 9; ++i) {
+    CHECK(report["rows"][i]["system"] == names[i / 3]);
+    CHECK(report["rows"][i]["bits"] == 4);
+    CHECK(report["rows"][i]["granularity"] == (i / 3 == 1 ? "group:32" : "channel"));
+    CHECK(report["rows"][i]["range"] == "absmax");
+  }
+  const checkpoint weights = load_safetensors(model);
+  const idx_array images = load_idx(PLURIA_DATASET "/t10k-images-idx3-ubyte.gz");
+  const image_view view{images.values, 100, 1, 28, 28};
+  const auto check_logits = [&](const std::string& file, const checkpoint& member) {
+    INFO(file);
+    const std::vector<float> found = load_npy(folder / ("logits/" + file)).to_floats();
+    const row_major_matrix expected = load_vit(member).logits(view);
+    REQUIRE(found.size() == static_cast<std::size_t>(expected.size()));
+    CHECK(std::equal(found.begin(), found.end(), expected.data()));
+  };
+  const bernoulli rounding{.seed = 3};
+  check_logits("NF4-rtn/logits-000.npy", rounded_members(weights, quantizer<nf4>{}, nearest{})[0]);
+  check_logits("NF4-bsr/logits-001.npy", rounded_members(weights, quantizer<nf4>{}, rounding)[1]);
+  const quantizer<mxfp4, per_group> blocks{per_group(32)};
+  check_logits("MXFP4-rtn/logits-000.npy", rounded_members(weights, blocks, nearest{})[0]);
+  check_logits("MXFP4-bsr/logits-001.npy", rounded_members(weights, blocks, rounding)[1]);
+  check_logits("INT-4-bsr/logits-001.npy", rounded_members(weights, quantizer<symmetric_int<4>>{}, rounding)[1]);
+}
+
+TEST_CASE("tables and block formats have the same scores stored as in floats", "[examples]") {
+  const scratch folder;
+  const std::string arguments = "--limit 100 --members 2 --system NF4,FP4-E2M1,MXFP4,NVFP4 ";
+  const nlohmann::json floats = evaluate_json(folder, arguments);
+  const nlohmann::json shared = evaluate_json(folder, arguments + "--engine shared");
+  REQUIRE(shared["rows"].size() == 4 * 3);
+  for (std::size_t i = 0; i < 4 * 3; ++i) {
+    INFO(shared["rows"][i]);
+    CHECK(shared["rows"][i]["system"] == floats["rows"][i]["system"]);
+    CHECK(shared["rows"][i]["storage"] == (i % 3 == 0 ? "packed" : "shared_floor"));
+    // The same weights, summed in another order: float logits of magnitude 10 differ by some 1e-6.
+    CHECK(std::abs(shared["rows"][i]["nll"].get<double>() - floats["rows"][i]["nll"].get<double>()) < 2e-5);
+  }
+  CHECK(shared["rows"][0]["nll"] != shared["rows"][3]["nll"]);
+}
+
+TEST_CASE("how far grids reach changes the members, and is reported with the weights that it clips", "[examples]") {
+  const scratch folder;
+  const std::string arguments = "--limit 100 --members 1 --system INT-3 ";
+  const nlohmann::json widest = evaluate_json(folder, arguments);
+  const nlohmann::json clipped = evaluate_json(folder, arguments + "--range mse:bernoulli");
+  for (std::size_t row = 0; row < 2; ++row) {
+    CHECK(widest["rows"][row]["range"] == "absmax");
+    CHECK(clipped["rows"][row]["range"] == "mse:bernoulli");
+    CHECK(clipped["rows"][row]["nll"] != widest["rows"][row]["nll"]);
+    CHECK(clipped["rows"][row]["bits_per_weight"] == widest["rows"][row]["bits_per_weight"]);
+  }
+  const rounded_members expected(load_safetensors(model),
+                                 quantizer<symmetric_int<3>, per_channel, percentile>{{}, percentile(99.0)}, nearest{});
+  const std::string clipping = std::to_string(expected.packed_storage().saturated) + " of " +
+                               std::to_string(expected.packed_storage().weights) + " weights";
+  CHECK(expected.packed_storage().saturated > 0);
+  const program_result result =
+      evaluate("--model " + model + test_set + " --limit 20 --members 1 --system INT-3 --range percentile:99");
+  INFO(result.output);
+  CHECK(result.output.find("INT-3: " + clipping) != std::string::npos);
+}
+
 TEST_CASE("evaluate_vit writes nothing but its table into a pipe", "[examples]") {
   const program_result result = evaluate("--model " + model + test_set + " --limit 20 --bits 5 --members 1");
   CHECK(result.status == 0);
@@ -317,6 +387,15 @@ TEST_CASE("evaluate_vit refuses bad arguments with exit status 2 and what it exp
   check_refused(base + "--engine packed --activations int4", {"--activations", "float32", "int4"});
   check_refused(base + "--engine shared --members 65", {"--engine shared", "1..64", "65"});
   check_refused(base + "--engine fixed --coupling lattice:32", {"--engine fixed", "at most 16", "lattice:32"});
+  check_refused(base + "--system INT-9", {"--system", "one of INT-2, ", "NF4, ", "\"INT-9\""});
+  check_refused(base + "--system NF4,INT-4,NF4", {"--system", "each once", "NF4,INT-4,NF4"});
+  check_refused(base + "--system NF4 --bits 4", {"--system", "--bits"});
+  check_refused(base + "--system NF4 --scales float16", {"--scales with --system", "float32", "float16"});
+  check_refused(base + "--system MXFP4 --granularity tensor", {"--granularity of MXFP4", "group:32", "tensor"});
+  check_refused(base + "--system posit-4 --engine shared", {"--system with --engine", "NVFP4", "\"posit-4\""});
+  check_refused(base + "--system NF4 --engine shared --activations int8", {"--activations of NF4", "float32", "int8"});
+  check_refused(base + "--range mse", {"--range", "mse:nearest or mse:bernoulli", "\"mse\""});
+  check_refused(base + "--range mse:bernoulli --engine shared", {"--range with --engine", "absmax", "mse:bernoulli"});
   check_refused(base + "--no-such-option", {"no-such-option"});
   check_refused("--model " + model +
                     " --images " PLURIA_DATASET "/t10k-images-idx3-ubyte.gz --labels " PLURIA_DATASET
