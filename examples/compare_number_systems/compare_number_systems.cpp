@@ -131,7 +131,6 @@ void run(const options& chosen) {
       compared_system& system = all.systems.emplace_back();
       system.bits_per_weight =
           current.bits() + static_cast<double>(stored.granule_bits) / static_cast<double>(stored.weights);
-      system.ensemble_bits = system.bits_per_weight + (count == 1 ? 0.0 : static_cast<double>(count));
       system.row = {current.system(),
                     current.bits(),
                     method,
@@ -143,6 +142,7 @@ void run(const options& chosen) {
                     count,
                     storage_budget(stored, count == 1 ? storage_form::packed : storage_form::shared_floor, count),
                     score(scored.test, &*scored.calibration, &full.test, &*all.result.full_precision)};
+      system.ensemble_bits = system.row.budget->bits_per_weight;
       system.validation_nll = validation_nll(*scored.calibration, system.row.scores.calibrated->temperature);
     };
     const rounded_members rtn(weights, current, nearest{}, chosen.threads);
@@ -173,7 +173,8 @@ void run(const options& chosen) {
              all.result.model, all.result.parameters, all.result.examples,
              over.images_per_member() - all.result.examples, coupled.name(), to_table(table));
   fmt::print(
-      "The winner at each width, with one temperature on all sides (S over a shared floor takes S bits more):\n{}\n{}",
+      "The winner within each budget, with one temperature on all sides (bits/w of one member, scales included, "
+      "without the padding of short rows):\n{}\n{}",
       winners_table(all), verdict(all, 16.0));
   fmt::print("{}{:.1f} s\n", saturated, seconds);
   const nlohmann::ordered_json report = to_json(all);

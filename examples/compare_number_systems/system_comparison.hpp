@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 #pragma once
-// Number systems side by side: which one wins at a width, chosen on the validation split, and by how much on the test
-// set, paired over its examples.
+// Number systems side by side: which one wins within a budget of bits, chosen on the validation split, and by how much
+// on the test set, paired over its examples.
 
 #include <pluria/metrics/proper_score.hpp>
 
@@ -9,7 +9,7 @@
 
 #include <algorithm>
 #include <cstddef>
-#include <optional>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -20,8 +20,8 @@ namespace pluria::examples {
 /// One number system, rounded to nearest or as an ensemble of so many members.
 struct compared_system {
   evaluation_row row;            ///< scores on the test set, with each example's NLL after the temperature
-  double bits_per_weight = 0.0;  ///< of one member, codes and granules
-  double ensemble_bits = 0.0;    ///< of all members over a shared floor, or of one that stands alone
+  double bits_per_weight = 0.0;  ///< of one member, codes and granules, without the padding of short rows
+  double ensemble_bits = 0.0;    ///< a weight, of all members over a shared floor as they are stored
   double validation_nll = 0.0;   ///< after the temperature, which is fitted there
 };
 
@@ -60,33 +60,31 @@ inline mean_and_error calibrated_difference(const score_row& a, const score_row&
   return paired_difference(a.calibrated_nll_per_example, b.calibrated_nll_per_example);
 }
 
-/// For every width, RTN and each number of members: the winner, its distance from symmetric INT-b (where that is there)
-/// and from the checkpoint.
+/// For budgets half a bit above every width, RTN and each number of members: the winner among the systems whose members
+/// take at most as many bits a weight, its distance from the best symmetric INT-b among them (where there is one) and
+/// from the checkpoint.
 inline std::string winners_table(const system_comparison& all) {
-  std::string table = fmt::format("{:>4} {:>3}  {:<20} {:>6}  {:<6} {:<16} {:<16}\n", "bits", "S", "best on validation",
+  std::string table = fmt::format("{:>4} {:>3}  {:<20} {:>6}  {:<6} {:<16} {:<16}\n", "most", "S", "best on validation",
                                   "bits/w", "NLL", "- INT-b", "- full precision");
   const auto pair = [](const mean_and_error& difference) {
     return fmt::format("{:+.4f} +-{:.4f}", difference.mean, difference.standard_error);
   };
-  std::vector<int> widths;
+  std::set<int> widths;
   for (const compared_system& system : all.systems) {
-    if (std::find(widths.begin(), widths.end(), system.row.bits) == widths.end()) {
-      widths.push_back(system.row.bits);
-    }
+    widths.insert(system.row.bits);
   }
-  std::sort(widths.begin(), widths.end());
-  const auto line = [&](int bits, const std::string& members, const auto& has_members) {
-    const auto of_width = [&](const compared_system& system) {
-      return system.row.bits == bits && has_members(system.row);
+  const auto line = [&](double most, const std::string& members, const auto& has_members) {
+    const auto is_within = [&](const compared_system& system) {
+      return system.bits_per_weight <= most && has_members(system.row);
     };
-    const compared_system* const best = best_on_validation(all, of_width);
+    const compared_system* const best = best_on_validation(all, is_within);
     const compared_system* const integer = best_on_validation(all, [&](const compared_system& system) {
-      return of_width(system) && system.row.system == fmt::format("INT-{}", bits);
+      return is_within(system) && system.row.system == fmt::format("INT-{}", system.row.bits);
     });
     if (best == nullptr) {
       return;
     }
-    table += fmt::format("{:>4} {:>3}  {:<20} {:6.2f}  {:.4f} {:<16} {:<16}\n", bits, members, best->row.system,
+    table += fmt::format("{:4.1f} {:>3}  {:<20} {:6.2f}  {:.4f} {:<16} {:<16}\n", most, members, best->row.system,
                          best->bits_per_weight, best->row.scores.calibrated->nll,
                          integer == nullptr || integer == best
                              ? std::string()
@@ -94,9 +92,10 @@ inline std::string winners_table(const system_comparison& all) {
                          pair(calibrated_difference(best->row.scores, *all.result.full_precision)));
   };
   for (const int bits : widths) {
-    line(bits, "RTN", [](const evaluation_row& row) { return !is_ensemble(row); });
+    const double most = bits + 0.5;
+    line(most, "RTN", [](const evaluation_row& row) { return !is_ensemble(row); });
     for (const std::size_t count : all.members()) {
-      line(bits, std::to_string(count),
+      line(most, std::to_string(count),
            [&](const evaluation_row& row) { return is_ensemble(row) && row.members == count; });
     }
   }

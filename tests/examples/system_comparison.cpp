@@ -66,7 +66,7 @@ bool has(const std::string& text, const std::string& part) {
   return text.find(part) != std::string::npos;
 }
 
-// The line of a width and of "RTN" or a number of members.
+// The line of a budget and of "RTN" or a number of members.
 std::string line_of(const std::string& table, const std::string& begin) {
   const std::size_t first = table.find("\n" + begin);
   return first == std::string::npos ? std::string() : table.substr(first + 1, table.find('\n', first + 1) - first - 1);
@@ -74,28 +74,28 @@ std::string line_of(const std::string& table, const std::string& begin) {
 
 }  // namespace
 
-TEST_CASE("the winner of a width is that of the validation set, its distance that of the test set", "[examples]") {
+TEST_CASE("the winner within a budget is that of the validation set, its distance that of the test set", "[examples]") {
   const system_comparison all = made_comparison();
   CHECK(all.members() == std::vector<std::size_t>{1, 2});
   const std::string table = winners_table(all);
   INFO(table);
   CHECK(std::count(table.begin(), table.end(), '\n') == 1 + 2 * 3);
-  CHECK(table.find("\n   3 RTN") < table.find("\n   4 RTN"));
+  CHECK(table.find("\n 3.5 RTN") < table.find("\n 4.5 RTN"));
 
-  const std::string nearest = line_of(table, "   4 RTN");
+  const std::string nearest = line_of(table, " 4.5 RTN");
   CHECK(has(nearest, "NF4 "));
   CHECK(has(nearest, " 4.25 "));
   CHECK(has(nearest, " 0.7000 "));
   // Differences .1 .3 .1 .3 to INT-4: variance 4 * .01 / 3, of the mean a quarter. To full precision .2 .4 .2 .4.
   CHECK(has(nearest, "+0.2000 +-0.0577"));
   CHECK(has(nearest, "+0.3000 +-0.0577"));
-  CHECK(has(line_of(table, "   4   1"), "NF4 "));
+  CHECK(has(line_of(table, " 4.5   1"), "NF4 "));
   // Where INT-4 wins, and where there is no INT-b, only the distance from full precision is left.
-  const std::string pair = line_of(table, "   4   2");
+  const std::string pair = line_of(table, " 4.5   2");
   CHECK(has(pair, "INT-4 "));
   CHECK(has(pair, "+0.0500 +-0.0289"));
   CHECK(std::count(pair.begin(), pair.end(), '+') == 2);
-  const std::string alone = line_of(table, "   3   2");
+  const std::string alone = line_of(table, " 3.5   2");
   CHECK(has(alone, "posit-3 "));
   CHECK(std::count(alone.begin(), alone.end(), '+') == 2);
 }
