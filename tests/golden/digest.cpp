@@ -4,6 +4,12 @@
 // those of digests.txt, on every ISA.
 
 #include <pluria/kernel/sample.hpp>
+#include <pluria/number/affine_int.hpp>
+#include <pluria/number/block_scaled.hpp>
+#include <pluria/number/codebook.hpp>
+#include <pluria/number/fitted_codebook.hpp>
+#include <pluria/number/minifloat.hpp>
+#include <pluria/number/posit.hpp>
 #include <pluria/number/symmetric_int.hpp>
 #include <pluria/quantize/granularity.hpp>
 #include <pluria/quantize/quantizer.hpp>
@@ -16,7 +22,9 @@
 #include <support/integer_weights.hpp>
 #include <support/tensors.hpp>
 
+#include <algorithm>
 #include <array>
+#include <bit>
 #include <cinttypes>
 #include <cstddef>
 #include <cstdint>
@@ -50,12 +58,32 @@ void print_if_all_same(const std::string& name, const std::vector<std::pair<std:
   }
 }
 
+// Magnitudes of weights, from subnormal ones to the largest that the system takes.
+template <number_system N>
+std::vector<float> magnitudes() {
+  std::vector<float> all{0x1p-140F, 0x1p-110F, 0.1F, 1.0F, 3.0e38F};
+  if constexpr (bounded_system<N>) {
+    all.back() = std::min(all.back(), N::largest_weight);
+  }
+  return all;
+}
+
+// A block in a tensor whose largest magnitude is another's, where the system makes a difference.
+template <number_system N>
+typename N::granule fitted(const std::vector<float>& weights, [[maybe_unused]] float largest) {
+  if constexpr (two_level_system<N>) {
+    return N::fit(weights, N::tensor_scale(largest));
+  } else {
+    return N::fit(weights);
+  }
+}
+
 template <number_system N>
 void print_positions() {
   std::vector<std::pair<std::string, fnv1a>> ways{{"scalar", {}}, {"lanes", {}}};
-  for (const float scale : {0x1p-140F, 0x1p-110F, 0.1F, 1.0F, 3.0e38F}) {
+  for (const float scale : magnitudes<N>()) {
     const std::vector<float> weights = support::integer_weights(4096, scale);
-    const auto granule = N::fit(weights);
+    const auto granule = fitted<N>(weights, scale);
     for (const float weight : weights) {
       ways[0].second.add(N::position(weight, granule));
     }
@@ -64,6 +92,19 @@ void print_positions() {
     }
   }
   print_if_all_same("positions/" + N::name(), ways);
+}
+
+// What is fitted to weights, and how codes are decoded.
+template <number_system N>
+void print_values() {
+  fnv1a digest;
+  for (const float scale : magnitudes<N>()) {
+    const auto granule = fitted<N>(support::integer_weights(4096, scale), scale);
+    for (std::int32_t code = N::min_code; code <= N::max_code; ++code) {
+      digest.add(std::bit_cast<std::uint32_t>(N::decode(code, granule)));
+    }
+  }
+  print("values/" + N::name(), digest);
 }
 
 void print_threefry() {
@@ -167,6 +208,14 @@ void print_system() {
   print_methods<N>("BF16", made_weights(dtype::bf16), per_channel{});
 }
 
+// The loops around a position are those of the systems above: what is left is the system's own arithmetic.
+template <number_system N, granularity G>
+void print_arithmetic(const G& granularity) {
+  print_positions<N>();
+  print_values<N>();
+  print_members<N>("F32", made_weights(dtype::f32), granularity, "independent", bernoulli{.seed = 7});
+}
+
 }  // namespace
 
 int main() {
@@ -181,4 +230,12 @@ int main() {
   print_system<symmetric_int<6>>();
   print_system<symmetric_int<7>>();
   print_system<symmetric_int<8>>();
+  print_arithmetic<affine_int<4>>(per_channel{});
+  print_arithmetic<fp8_e4m3>(per_channel{});
+  print_arithmetic<fp4_e2m1>(per_channel{});
+  print_arithmetic<mxfp4>(per_group(32));
+  print_arithmetic<nvfp4>(per_group(16));
+  print_arithmetic<nf4>(per_channel{});
+  print_arithmetic<least_variance_codebook<4>>(per_channel{});
+  print_arithmetic<posit<8>>(per_channel{});
 }
