@@ -88,6 +88,7 @@ struct planned_ensemble {
 struct ensemble_plan {
   std::vector<planned_ensemble> ensembles;
   std::optional<rule_file> from;  ///< where there is a rule
+  std::string range;              ///< how far grids reach; empty where a rule says it
   pluria::coupling coupling;
   engine_choice engine;
 
@@ -130,7 +131,7 @@ inline ensemble_plan plan_of(const ensemble_options& chosen) {
   if (chosen.members == 0 || chosen.members > 65535) {
     throw bad_input(mismatch_message("--members", "1..65535", std::to_string(chosen.members)));
   }
-  ensemble_plan plan{{}, {}, parse_coupling(chosen.coupling), parse_engine(chosen.engine, chosen.activations)};
+  ensemble_plan plan{{}, {}, {}, parse_coupling(chosen.coupling), parse_engine(chosen.engine, chosen.activations)};
   if (plan.engine.form == storage_form::shared_floor && chosen.members > shared_floor_limit) {
     throw bad_input(mismatch_message("--members with --engine shared", "1..64", std::to_string(chosen.members)));
   }
@@ -159,6 +160,7 @@ inline ensemble_plan plan_of(const ensemble_options& chosen) {
     plan.ensembles.emplace_back(*plan.from);
     return plan;
   }
+  plan.range = chosen.range;
   for (const std::string& name : systems_of(chosen)) {
     plan.ensembles.emplace_back(quantizer_of(name, chosen.granularity, chosen.range));
   }

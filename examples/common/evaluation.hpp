@@ -84,7 +84,7 @@ struct evaluation {
   std::size_t examples = 0;
   std::string example_name = "images";
   std::string token_name;  ///< where examples are tokens, what one is: "byte"; NLL is then a perplexity and bits, too
-  std::string range = "absmax";  ///< how far grids reach
+  std::string range = "absmax";  ///< how far grids reach; empty where a rule says it
   std::string engine = "float";
   std::string activations = "float32";
   std::size_t activation_bytes = 0;  ///< of all members, per thread; 0: members were run one after the other

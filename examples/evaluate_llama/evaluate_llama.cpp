@@ -254,7 +254,7 @@ void run(const options& chosen) {
   evaluation begun;
   begun.model = last_name_of(folder);
   begun.parameters = parameters_of(weights);
-  begun.range = wanted.range;
+  begun.range = plan.range;
   begun.engine = wanted.engine;
   begun.activations = wanted.activations;
   evaluator over(loaded, chosen, begun, shown);

@@ -100,7 +100,7 @@ void run(const options& chosen) {
   result.model = std::filesystem::path(chosen.model).filename().string();
   result.parameters = parameters_of(weights);
   result.examples = over.test().labels.size();
-  result.range = wanted.range;
+  result.range = plan.range;
   result.engine = wanted.engine;
   result.activations = wanted.activations;
   std::vector<float> logits;

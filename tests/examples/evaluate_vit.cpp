@@ -465,6 +465,8 @@ TEST_CASE("evaluate_vit rounds tensor by tensor as a rule says", "[examples]") {
   REQUIRE(mixed["rows"].size() == 3);
   CHECK(mixed["rows"][0]["system"] == "mixed");
   CHECK(mixed["rows"][0]["bits"].is_null());
+  CHECK(mixed["rows"][0]["granularity"] == "");
+  CHECK(mixed["rows"][0]["range"] == "");
   const nlohmann::json narrow = evaluate_json(folder, "--limit 50 --members 2 --bits 4");
   // A head of 640 weights, in rows that are padded to 128, takes 4 bits more each.
   const double head = 4.0 * 10 * 128;
