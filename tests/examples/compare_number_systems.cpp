@@ -86,7 +86,7 @@ std::vector<std::string> words_of(const std::string& line) {
   return words;
 }
 
-// The row of least validation NLL among those of a method, a number of members and, but for 0, a width.
+// The row of least validation NLL among those of a method and a number of members that take `most` bits at most.
 nlohmann::json least(const nlohmann::json& report, const std::string& method, std::size_t members, double most) {
   nlohmann::json best;
   for (const auto& row : report["rows"]) {
