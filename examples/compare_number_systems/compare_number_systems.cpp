@@ -102,7 +102,11 @@ void run(const options& chosen) {
   }
   const coupling coupled = parse_coupling(chosen.coupling);
   const std::vector<any_quantizer> quantizers = quantizers_of(chosen);
+  // What cannot be written is found before the work.
   report_files files({chosen.csv, chosen.json, {}});
+  if (!chosen.plots.empty()) {
+    std::filesystem::create_directories(chosen.plots);
+  }
   if (!chosen.plots.empty()) {
     std::filesystem::create_directories(chosen.plots);
   }

@@ -10,11 +10,13 @@
 #include <pluria/kernel/sample.hpp>
 #include <pluria/number/affine_int.hpp>
 #include <pluria/number/block_scaled.hpp>
+#include <pluria/number/codebook.hpp>
 #include <pluria/number/fitted_codebook.hpp>
 #include <pluria/number/minifloat.hpp>
 #include <pluria/number/symmetric_int.hpp>
 #include <pluria/rounding/bernoulli.hpp>
 #include <support/catch.hpp>
+#include <support/exhaustive.hpp>
 #include <support/integer_weights.hpp>
 #include <support/tensor_grids.hpp>
 #include <support/tensors.hpp>
@@ -25,6 +27,7 @@
 #include <limits>
 #include <span>
 #include <tuple>
+#include <type_traits>
 #include <utility>
 #include <vector>
 
@@ -33,8 +36,12 @@ namespace {
 using namespace pluria;
 
 // One of each kind: 8 and 4 bits of a factored system, blocks of 16 and 32, one whose scale is a byte, an offset, and a
-// table of its own for each row.
-using number_systems = std::tuple<fp8_e4m3, nvfp4, mxint8, affine_int<3>, least_variance_codebook<4>>;
+// table of its own for each row. Without sanitizers, which take compilers longest, those that programs store, and a
+// table whose values are integers, too.
+using number_systems = std::conditional_t<
+    support::exhaustive,
+    std::tuple<fp8_e4m3, nvfp4, mxint8, affine_int<3>, least_variance_codebook<4>, nf4, fp4_e2m1, mxfp4, ternary>,
+    std::tuple<fp8_e4m3, nvfp4, mxint8, affine_int<3>, least_variance_codebook<4>>>;
 
 constexpr std::size_t rows = 9;
 constexpr std::size_t columns = 300;
