@@ -161,6 +161,9 @@ void run(const options& chosen) {
   std::optional<replaced_file> rule_output = output(chosen.rule);
   std::optional<replaced_file> json_output = output(chosen.json);
   std::optional<replaced_file> csv_output = output(chosen.csv);
+  if (!chosen.plots.empty()) {
+    std::filesystem::create_directories(chosen.plots);
+  }
   const auto write = [](std::optional<replaced_file>& file, const std::string& text) {
     if (file) {
       file->write(text);
