@@ -121,15 +121,16 @@ TEST_CASE("results are added where their member, token and row are, and nowhere 
             sums[16 * product + product] += static_cast<std::int32_t>(row);  // three blocks
           }
         },
-        [&](std::size_t row, std::size_t count, std::size_t input, const std::int32_t* sums, std::size_t step,
-            float* results) {
-          for (std::size_t r = 0; r < count; ++r) {
-            std::int32_t total = 0;
-            for (std::size_t lane = 0; lane < 16; ++lane) {
-              total += sums[r * step + lane];
+        [&](std::size_t row, std::size_t count) {
+          return [row, count](std::size_t input, const std::int32_t* sums, std::size_t step, float* results) {
+            for (std::size_t r = 0; r < count; ++r) {
+              std::int32_t total = 0;
+              for (std::size_t lane = 0; lane < 16; ++lane) {
+                total += sums[r * step + lane];
+              }
+              results[r] += static_cast<float>(1000 * input + 100 * (row + r)) + static_cast<float>(total);
             }
-            results[r] += static_cast<float>(1000 * input + 100 * (row + r)) + static_cast<float>(total);
-          }
+          };
         });
   });
   std::size_t wrong = 0;
