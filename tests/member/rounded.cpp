@@ -124,11 +124,12 @@ TEST_CASE("a member keeps the checkpoint's metadata and says what it is", "[memb
   CHECK(metadata.at("pluria.stream") == "2, threefry4x32-13");
   CHECK(metadata.at("pluria.system") == "INT-4");
   CHECK(metadata.at("pluria.granularity") == "channel");
+  CHECK(metadata.at("pluria.scale") == "absmax");
   CHECK(metadata.at("pluria.rounding") == "bernoulli");
   CHECK(metadata.at("pluria.seed") == "7");
   CHECK(metadata.at("pluria.coupling") == "lattice:4");
   CHECK(metadata.at("pluria.member") == "5");
-  CHECK(metadata.size() == 9);
+  CHECK(metadata.size() == 10);
 
   const checkpoint alone = rounded_members(make_checkpoint(), int4, bernoulli{})[0];
   CHECK(alone.metadata().at("pluria.coupling") == "independent");

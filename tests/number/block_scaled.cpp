@@ -71,7 +71,7 @@ TEST_CASE("an E8M0 scale has the value that ml_dtypes gives it", "[number]") {
   CHECK(e8m0<6>::of_exponent(-6).bits() == 127);
 }
 
-TEST_CASE("the names are those of the formats", "[number]") {
+TEST_CASE("the names of block formats are the published ones", "[number]") {
   CHECK(mxfp4::name() == "MXFP4");
   CHECK(mxfp6_e2m3::name() == "MXFP6-E2M3");
   CHECK(mxfp6_e3m2::name() == "MXFP6-E3M2");

@@ -24,9 +24,10 @@ shared_grid<Number> fitted_grid(const pluria::tensor& weights, const G& granular
 
 /// One granule, one for each row, and groups of 16, 32, 48 and 128 columns.
 inline std::vector<pluria::granule_map> all_maps(std::size_t rows, std::size_t columns) {
-  return {pluria::per_tensor{}.map({rows, columns}),  pluria::per_channel{}.map({rows, columns}),
-          pluria::per_group(16).map({rows, columns}), pluria::per_group(32).map({rows, columns}),
-          pluria::per_group(48).map({rows, columns}), pluria::per_group(128).map({rows, columns})};
+  using pluria::granule_map;
+  return {granule_map::whole(rows, columns),      granule_map::groups(rows, columns, columns),
+          granule_map::groups(rows, columns, 16), granule_map::groups(rows, columns, 32),
+          granule_map::groups(rows, columns, 48), granule_map::groups(rows, columns, 128)};
 }
 
 /// A grid with all scales different: 1, 1 + 1/256, ... ; up to 8, where scales are stored in binary16.
