@@ -78,12 +78,16 @@ inline bool draw_comparison(const std::filesystem::path& folder, const system_co
           fmt::format("'systems.dat' index {} using {}:3 with linespoints lw 1.5 pt {} ps 1 lc rgb '{}' title '{}'", i,
                       column, 4 + i % 12, colours[i % 10], families[i]));
     }
-    return fmt::format("set xlabel '{}'\n{}plot {}\n", axis, logarithmic ? "set logscale x\n" : "unset logscale x\n",
+    return fmt::format("set xlabel '{}'\n{}plot {}\n", axis,
+                       logarithmic ? "set logscale x\nset xrange [1e-4:0.3]\nset format x '%g'\n"
+                                   : "unset logscale x\nset xrange [2:11]\n",
                        fmt::join(curves, ", "));
   };
-  std::string script =
+  // What is far worse than the checkpoint, or takes more bits than two members of 5, would leave no room for the rest.
+  std::string script = fmt::format(
       "set samples 200\nset grid lc rgb '#eeeeee'\nset border 3\nset tics nomirror\nset ylabel 'NLL, one temperature'\n"
-      "set logscale y\nset format y '%.3f'\n";
+      "set yrange [{}:{}]\nset format y '%.3f'\n",
+      0.99 * full.calibrated->nll, 1.15 * full.calibrated->nll);
   for (const auto& [terminal, suffix] : {std::pair{"pngcairo size 1320,520 font ',11'", "png"},
                                          std::pair{"svg size 1320,520 font 'sans,12' background '#ffffff'", "svg"}}) {
     script += fmt::format(
