@@ -12,12 +12,13 @@
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
-#include <cstdlib>
 #include <filesystem>
 #include <nlohmann/json.hpp>
 #include <string>
 #include <utility>
 #include <vector>
+
+#include "../common/gnuplot.hpp"
 
 namespace pluria::examples {
 
@@ -169,13 +170,7 @@ inline bool draw_precision(const std::filesystem::path& folder, const precision_
         "set output\n",
         terminal, suffix, all.model, all.budget, all.budget);
   }
-  write_file(folder / "precision.gnuplot", script);
-  std::string quoted = "'";
-  for (const char character : folder.string()) {
-    quoted += character == '\'' ? "'\\''" : std::string(1, character);
-  }
-  const std::string command = "cd " + quoted + "' && gnuplot precision.gnuplot";
-  return std::system("command -v gnuplot > /dev/null 2>&1") == 0 && std::system(command.c_str()) == 0;
+  return draw_with_gnuplot(folder, "precision.gnuplot", script);
 }
 
 }  // namespace pluria::examples

@@ -11,13 +11,13 @@
 #include <algorithm>
 #include <cmath>
 #include <cstddef>
-#include <cstdlib>
 #include <filesystem>
 #include <string>
 #include <utility>
 #include <vector>
 
 #include "evaluation.hpp"
+#include "gnuplot.hpp"
 
 namespace pluria::examples {
 
@@ -137,13 +137,7 @@ inline bool draw_plots(const std::filesystem::path& folder, const evaluation& re
     }
     script += "\nset output\n";
   }
-  write_file(folder / "plots.gnuplot", script);
-  std::string quoted = "'";
-  for (const char character : folder.string()) {
-    quoted += character == '\'' ? "'\\''" : std::string(1, character);
-  }
-  const std::string command = "cd " + quoted + "' && gnuplot plots.gnuplot";
-  return std::system("command -v gnuplot > /dev/null 2>&1") == 0 && std::system(command.c_str()) == 0;
+  return draw_with_gnuplot(folder, "plots.gnuplot", script);
 }
 
 }  // namespace pluria::examples

@@ -9,12 +9,12 @@
 
 #include <algorithm>
 #include <cstddef>
-#include <cstdlib>
 #include <filesystem>
 #include <string>
 #include <utility>
 #include <vector>
 
+#include "../common/gnuplot.hpp"
 #include "system_comparison.hpp"
 
 namespace pluria::examples {
@@ -100,13 +100,7 @@ inline bool draw_comparison(const std::filesystem::path& folder, const system_co
     script += panel(4, "ambiguity: mean NLL of the members - NLL of the ensemble", most > 1);
     script += "unset multiplot\n";
   }
-  write_file(folder / "systems.gnuplot", script);
-  std::string quoted = "'";
-  for (const char character : folder.string()) {
-    quoted += character == '\'' ? "'\\''" : std::string(1, character);
-  }
-  const std::string command = "cd " + quoted + "' && gnuplot systems.gnuplot";
-  return std::system("command -v gnuplot > /dev/null 2>&1") == 0 && std::system(command.c_str()) == 0;
+  return draw_with_gnuplot(folder, "systems.gnuplot", script);
 }
 
 }  // namespace pluria::examples
