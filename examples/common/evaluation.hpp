@@ -77,6 +77,17 @@ inline std::string label_of(const evaluation_row& row) {
   return row.system + (row.method == "bsr" ? " LPE-BSR" : row.method == "rtn" ? " RTN" : "");
 }
 
+/// Whether two rows are of one number system with another granularity or coupling, so that its name alone does not say
+/// which is meant.
+inline bool are_variants(const evaluation_row& a, const evaluation_row& b) {
+  return a.system == b.system && a.method == b.method && (a.granularity != b.granularity || a.coupling != b.coupling);
+}
+
+/// What tells variants apart: ", group:32, lattice:8"; of RTN ", group:32".
+inline std::string settings_of(const evaluation_row& row) {
+  return ", " + row.granularity + (row.coupling.empty() ? "" : ", " + row.coupling);
+}
+
 /// A whole evaluation. Where only predictions are known, model and parameters are not.
 struct evaluation {
   std::string model;
@@ -335,9 +346,13 @@ inline std::string to_table(const evaluation& result) {
     return pair ? fmt::format("{:+.4f} +-{:.4f}", plain(pair->mean), plain(pair->standard_error)) : std::string();
   };
   const bool has_reference = result.full_precision.has_value();
+  const auto name_of_row = [&](const evaluation_row& row) {
+    const bool is_ambiguous = any_row([&](const evaluation_row& other) { return are_variants(row, other); });
+    return label_of(row) + (is_ambiguous ? settings_of(row) : std::string());
+  };
   std::size_t width = 14;  // of "full precision"
   for (const evaluation_row& row : result.rows) {
-    width = std::max(width, label_of(row).size());
+    width = std::max(width, name_of_row(row).size());
   }
   const auto of_token = [&](const auto& first, const auto& second) {
     return result.token_name.empty() ? std::string() : fmt::format("{:>7} {:>6} ", first, second);
@@ -380,7 +395,7 @@ inline std::string to_table(const evaluation& result) {
     if (row.seed != result.rows.front().seed || (is_ensemble(row) && !is_last && !std::has_single_bit(row.members))) {
       continue;
     }
-    line(label_of(row), std::to_string(row.members) + (row.complete_block ? "" : "*"), row.scores, is_ensemble(row),
+    line(name_of_row(row), std::to_string(row.members) + (row.complete_block ? "" : "*"), row.scores, is_ensemble(row),
          row.budget);
   }
   if (!has_temperature && !has_storage) {

@@ -30,6 +30,17 @@ struct system_comparison {
   evaluation result;  ///< full precision only
   std::vector<compared_system> systems;
 
+  /// What tells a system's variants apart (settings_of); nothing where it has none.
+  std::string variant_of(const compared_system& system) const {
+    const bool is_ambiguous = std::any_of(systems.begin(), systems.end(), [&](const compared_system& other) {
+      return are_variants(system.row, other.row);
+    });
+    return is_ambiguous ? settings_of(system.row) : std::string();
+  }
+
+  /// What tables call a system: "INT-4", or "INT-4, group:32, lattice:8" where it has variants.
+  std::string name_of(const compared_system& system) const { return system.row.system + variant_of(system); }
+
   /// The numbers of members that all systems have: 1, 2, 4, ...; RTN is not among them.
   std::vector<std::size_t> members() const {
     std::vector<std::size_t> counts;
@@ -64,8 +75,12 @@ inline mean_and_error calibrated_difference(const score_row& a, const score_row&
 /// take at most as many bits a weight, its distance from the best symmetric INT-b among them (where there is one) and
 /// from the checkpoint.
 inline std::string winners_table(const system_comparison& all) {
-  std::string table = fmt::format("{:>4} {:>3}  {:<20} {:>6}  {:<6} {:<16} {:<16}\n", "most", "S", "best on validation",
-                                  "bits/w", "NLL", "- INT-b", "- full precision");
+  std::size_t width = 20;
+  for (const compared_system& system : all.systems) {
+    width = std::max(width, all.name_of(system).size());
+  }
+  std::string table = fmt::format("{:>4} {:>3}  {:<{}} {:>6}  {:<6} {:<16} {:<16}\n", "most", "S", "best on validation",
+                                  width, "bits/w", "NLL", "- INT-b", "- full precision");
   const auto pair = [](const mean_and_error& difference) {
     return fmt::format("{:+.4f} +-{:.4f}", difference.mean, difference.standard_error);
   };
@@ -85,8 +100,8 @@ inline std::string winners_table(const system_comparison& all) {
     if (best == nullptr) {
       return;
     }
-    table += fmt::format("{:4.1f} {:>3}  {:<20} {:6.2f}  {:.4f} {:<16} {:<16}\n", most, members, best->row.system,
-                         best->bits_per_weight, best->row.scores.calibrated->nll,
+    table += fmt::format("{:4.1f} {:>3}  {:<{}} {:6.2f}  {:.4f} {:<16} {:<16}\n", most, members, all.name_of(*best),
+                         width, best->bits_per_weight, best->row.scores.calibrated->nll,
                          integer == nullptr || integer == best
                              ? std::string()
                              : pair(calibrated_difference(best->row.scores, integer->row.scores)),
@@ -116,7 +131,7 @@ inline std::string verdict(const system_comparison& all, double most_bits) {
   return fmt::format(
       "best on validation of all ensembles of at most {} bits a weight: {}, S = {}, {:.2f} bits; on the test set, "
       "with one temperature on both sides, NLL {:.4f} against the checkpoint's {:.4f}: {:+.4f} +-{:.4f}, {}\n",
-      most_bits, best->row.system, best->row.members, best->ensemble_bits, best->row.scores.calibrated->nll,
+      most_bits, all.name_of(*best), best->row.members, best->ensemble_bits, best->row.scores.calibrated->nll,
       all.result.full_precision->calibrated->nll, difference.mean, difference.standard_error,
       difference.mean < -2 * difference.standard_error  ? "better by more than two standard errors"
       : difference.mean > 2 * difference.standard_error ? "worse by more than two standard errors"

@@ -37,28 +37,30 @@ inline std::string family_of(const std::string& system) {
 /// were drawn.
 inline bool draw_comparison(const std::filesystem::path& folder, const system_comparison& all) {
   std::filesystem::create_directories(folder);
+  // The largest ensembles, those of a curve beside each other; variants of a family are curves of their own.
+  struct point {
+    std::string curve;
+    const compared_system* system;
+  };
+  const std::size_t most = all.members().empty() ? 0 : all.members().back();
+  std::vector<point> drawn;
   std::vector<std::string> families;
   for (const compared_system& system : all.systems) {
-    const std::string family = family_of(system.row.system);
-    if (std::find(families.begin(), families.end(), family) == families.end()) {
-      families.push_back(family);
+    if (is_ensemble(system.row) && system.row.members == most) {
+      drawn.push_back({family_of(system.row.system) + all.variant_of(system), &system});
+      if (std::find(families.begin(), families.end(), drawn.back().curve) == families.end()) {
+        families.push_back(drawn.back().curve);
+      }
     }
   }
-  const std::size_t most = all.members().empty() ? 0 : all.members().back();
+  std::stable_sort(drawn.begin(), drawn.end(), [](const point& a, const point& b) {
+    return a.system->bits_per_weight < b.system->bits_per_weight;
+  });
   // One block for each family: bits, NLL, NLL after the temperature and ambiguity of the ensembles, names.
   std::string points;
   for (const std::string& family : families) {
-    std::vector<const compared_system*> own;
-    for (const compared_system& system : all.systems) {
-      if (family_of(system.row.system) == family) {
-        own.push_back(&system);
-      }
-    }
-    std::stable_sort(own.begin(), own.end(), [](const compared_system* a, const compared_system* b) {
-      return a->bits_per_weight < b->bits_per_weight;
-    });
-    for (const compared_system* system : own) {
-      if (is_ensemble(system->row) && system->row.members == most) {
+    for (const auto& [curve, system] : drawn) {
+      if (curve == family) {
         points += fmt::format("{} {} {} {} \"{}\"\n", system->bits_per_weight, system->row.scores.nll,
                               system->row.scores.calibrated->nll, system->row.scores.ambiguity, system->row.system);
       }

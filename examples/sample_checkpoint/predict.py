@@ -15,12 +15,12 @@ checkpoint, out = map(pathlib.Path, sys.argv[1:3])
 members = sorted(pathlib.Path(sys.argv[3]).glob("member-*")) if len(sys.argv) > 3 else []
 data = pathlib.Path(sys.argv[4] if len(sys.argv) > 4 else "/usr/share/datasets/fashion-mnist")
 with safe_open(checkpoint, "np") as file:
-    mean, std = (float(file.metadata()[key]) for key in ("mean", "std"))
+    mean, std, heads = (float(file.metadata()[key]) for key in ("mean", "std", "num_heads"))
 device = "cuda" if torch.cuda.is_available() else "cpu"
 torch.backends.cuda.matmul.allow_tf32 = False
 state = load_file(checkpoint)
 model = VisionTransformer(img_size=28, patch_size=4, in_chans=1, num_classes=10, embed_dim=state["pos_embed"].shape[-1],
-                          depth=sum(name.endswith("norm1.weight") for name in state), num_heads=4).eval().to(device)
+                          depth=sum(name.endswith("norm1.weight") for name in state), num_heads=int(heads)).eval().to(device)
 for split, name, first in (("test", "t10k", 0), ("validation", "train", 55000)):
     (out / split).mkdir(parents=True, exist_ok=True)
     labels = np.frombuffer(gzip.open(data / f"{name}-labels-idx1-ubyte.gz").read(), np.uint8, offset=8)[first:]

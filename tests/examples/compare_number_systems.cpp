@@ -251,11 +251,92 @@ TEST_CASE("how far grids reach changes the members of compare_number_systems, an
   }
 }
 
+TEST_CASE("compare_number_systems scores saved predictions as its own, of several granularities and couplings",
+          "[examples]") {
+  const scratch folder;
+  const std::string compared =
+      "--system INT-4,MXFP4 --granularity channel,group:32 --coupling independent,lattice:2 --members 2 --seed 3 ";
+  const auto report_of = [&](const std::string& more) {
+    return json_of(folder, PLURIA_COMPARE_NUMBER_SYSTEMS, compared + more);
+  };
+  const nlohmann::json own = report_of("");
+  // RTN once for every system and granularity, S = 1 and 2 for every coupling, too; MXFP4 has blocks of its own.
+  REQUIRE(own["rows"].size() == 3 * (1 + 2 * 2));
+
+  // The plan says where the predictions are expected, and what sample_checkpoint makes their members by.
+  const program_result plan = compare(compared + "--plan");
+  REQUIRE(plan.status == 0);
+  const std::vector<std::string> lines = lines_of(plan.output);
+  REQUIRE(lines.size() == 3 * 3);
+  CHECK(lines[0] == "INT-4/channel/nearest\t--system INT-4 --granularity channel --method rtn");
+  CHECK(lines[5] ==
+        "INT-4/group:32/lattice:2\t--system INT-4 --granularity group:32 --coupling lattice:2 --members 2 --seed 3");
+
+  const idx_array test = load_idx(PLURIA_DATASET "/t10k-images-idx3-ubyte.gz");
+  const idx_array training = load_idx(PLURIA_DATASET "/train-images-idx3-ubyte.gz");
+  const auto save = [&](const fs::path& checkpoint, const std::string& place) {
+    const vit<dense_matrix> network = load_vit(load_safetensors(checkpoint));
+    fs::create_directories(folder.path / "predictions" / place);
+    for (const auto& [name, images] :
+         {std::pair{"test.npy", image_view{test.values, 10000, 1, 28, 28}.part(0, 100)},
+          std::pair{"validation.npy", image_view{training.values, 60000, 1, 28, 28}.part(55000, 100)}}) {
+      const row_major_matrix logits = network.logits(images);
+      save_npy(folder.path / "predictions" / place / name, {100, 10},
+               std::span(logits.data(), static_cast<std::size_t>(logits.size())));
+    }
+  };
+  save(model, "full");
+  for (const std::string& line : lines) {
+    const std::size_t tab = line.find('\t');
+    const std::string place = line.substr(0, tab);
+    const fs::path members = folder.path / "members" / place;
+    const program_result sampled = run_program(PLURIA_SAMPLE_CHECKPOINT " " + model + " --dtype F32 --output " +
+                                               quoted(members.string()) + " " + line.substr(tab + 1));
+    INFO(sampled.output);
+    REQUIRE(sampled.status == 0);
+    for (const auto& member : fs::directory_iterator(members)) {
+      if (member.is_directory()) {
+        const std::string name = member.path().filename().string();
+        save(member.path() / "vit-tiny.safetensors", name == "nearest" ? place : place + "/" + name);
+      }
+    }
+  }
+  const std::string predictions = "--predictions " + quoted(folder / "predictions") + " ";
+  const nlohmann::json saved = report_of(predictions);
+  REQUIRE(saved["rows"].size() == own["rows"].size());
+  for (std::size_t i = 0; i < own["rows"].size(); ++i) {
+    INFO(own["rows"][i] << "\n" << saved["rows"][i]);
+    for (const char* field : {"system", "granularity", "coupling", "method", "members", "bits_per_weight"}) {
+      CHECK(saved["rows"][i][field] == own["rows"][i][field]);
+    }
+    // Batches of other sizes: logits may differ in their last digits.
+    for (const char* field : {"nll", "ambiguity", "calibrated_nll", "validation_nll"}) {
+      CHECK(close(saved["rows"][i][field], own["rows"][i][field], 1e-6));
+    }
+  }
+  // Variants of a system are told apart where they are named.
+  const program_result table = compare(compared + predictions);
+  for (const char* name : {"INT-4 RTN, group:32 ", "INT-4 LPE-BSR, channel, lattice:2 ", "INT-4, channel, "}) {
+    INFO(table.output);
+    CHECK(table.output.find(name) != std::string::npos);
+  }
+
+  // Predictions of other images, and none at all.
+  check_refused("--first 100 --system INT-4 " + predictions,
+                {"full/test.npy", "image 0", "as the checkpoint predicts"});
+  check_refused("--system INT-5 --members 1 " + predictions, {"INT-5/channel/nearest/test.npy"});
+  fs::resize_file(folder.path / "predictions/INT-4/channel/nearest/validation.npy", 100);
+  check_refused(compared + predictions, {"INT-4/channel/nearest/validation.npy"});
+}
+
 TEST_CASE("compare_number_systems refuses bad arguments with exit status 2 and what it expected", "[examples]") {
   check_refused("--system INT-4,INT-9", {"--system", "one of INT-2, ", "NF4, ", "posit-8", "\"INT-9\""});
   check_refused("--system INT-4,", {"--system", "one of INT-2, ", "\"\""});
   check_refused("--system NF4,INT-4,NF4", {"--system", "each once", "NF4,INT-4,NF4"});
   check_refused("--system MXFP4 --granularity channel", {"--granularity of MXFP4", "group:32", "\"channel\""});
+  check_refused("--system INT-4,MXFP4 --granularity channel,group:64", {"--granularity of MXFP4", "group:32"});
+  check_refused("--system INT-4 --granularity channel,channel", {"--granularity", "each once"});
+  check_refused("--system INT-4 --coupling independent,lattice:3", {"--coupling", "power of two", "lattice:3"});
   check_refused("--system INT-4 --granularity group:24", {"--granularity", "multiple of 16", "group:24"});
   check_refused("--system INT-4 --members 0", {"--members", "1..64", "found 0"});
   check_refused("--system INT-4 --members 65", {"--members", "1..64", "found 65"});
