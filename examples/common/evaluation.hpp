@@ -278,17 +278,22 @@ inline nlohmann::ordered_json to_json(const evaluation& result) {
 }
 
 /// The measured columns of the JSON's rows as comma-separated values, one line each under a line of names; full
-/// precision, where there is one, is the first row, with method "full_precision" and no members. Scores of tokens come
-/// last, where there are any.
+/// precision, where there is one, is the first row, with method "full_precision" and no members. Columns that only some
+/// programs know, such as scores of tokens, come last.
 inline std::string to_csv(const nlohmann::ordered_json& report) {
   std::string text =
       "method,bits,members,nll,err,ece,brier,ece_se,confidence_gap,ambiguity,mean_member_nll,"
       "mean_member_err,nll_difference,nll_difference_se,rtn_nll_difference,rtn_nll_difference_se,temperature,"
       "calibrated_nll,calibrated_ece,"
       "bits_per_weight,total_bytes,seed,system,granularity,range,coupling,complete_block";
-  const nlohmann::ordered_json& any_row =
-      report["full_precision"].is_null() ? report["rows"][0] : report["full_precision"];
-  text += any_row.contains("perplexity") ? ",perplexity,bits_per_token\n" : "\n";
+  // What only some programs know.
+  const auto has_column = [&](const char* name) {
+    return report["full_precision"].contains(name) || (!report["rows"].empty() && report["rows"][0].contains(name));
+  };
+  for (const char* name : {"perplexity", "bits_per_token", "member_bits_per_weight", "validation_nll"}) {
+    text += has_column(name) ? fmt::format(",{}", name) : std::string();
+  }
+  text += '\n';
   const auto line = [&](const nlohmann::ordered_json& row) {
     const std::size_t names_end = text.find('\n');
     const std::string names = text.substr(0, names_end);

@@ -73,7 +73,7 @@ inline mean_and_error calibrated_difference(const score_row& a, const score_row&
 
 /// For budgets half a bit above every width, RTN and each number of members: the winner among the systems whose members
 /// take at most as many bits a weight, its distance from the best symmetric INT-b among them (where there is one) and
-/// from the checkpoint.
+/// from the checkpoint. * is an incomplete block of a lattice.
 inline std::string winners_table(const system_comparison& all) {
   std::size_t width = 20;
   for (const compared_system& system : all.systems) {
@@ -100,12 +100,12 @@ inline std::string winners_table(const system_comparison& all) {
     if (best == nullptr) {
       return;
     }
-    table += fmt::format("{:4.1f} {:>3}  {:<{}} {:6.2f}  {:.4f} {:<16} {:<16}\n", most, members, all.name_of(*best),
-                         width, best->bits_per_weight, best->row.scores.calibrated->nll,
-                         integer == nullptr || integer == best
-                             ? std::string()
-                             : pair(calibrated_difference(best->row.scores, integer->row.scores)),
-                         pair(calibrated_difference(best->row.scores, *all.result.full_precision)));
+    table += fmt::format(
+        "{:4.1f} {:>3}{:1} {:<{}} {:6.2f}  {:.4f} {:<16} {:<16}\n", most, members, best->row.complete_block ? "" : "*",
+        all.name_of(*best), width, best->bits_per_weight, best->row.scores.calibrated->nll,
+        integer == nullptr || integer == best ? std::string()
+                                              : pair(calibrated_difference(best->row.scores, integer->row.scores)),
+        pair(calibrated_difference(best->row.scores, *all.result.full_precision)));
   };
   for (const int bits : widths) {
     const double most = bits + 0.5;

@@ -100,6 +100,25 @@ TEST_CASE("the winner within a budget is that of the validation set, its distanc
   CHECK(std::count(alone.begin(), alone.end(), '+') == 2);
 }
 
+TEST_CASE("variants of a number system are told apart by granularity and coupling, others are not", "[examples]") {
+  system_comparison all = made_comparison();
+  for (compared_system& system : all.systems) {
+    system.row.granularity = "channel";
+    system.row.coupling = system.row.method == "bsr" ? "independent" : "";
+  }
+  CHECK(all.name_of(all.systems[2]) == "INT-4");
+  all.systems.push_back(all.systems[2]);
+  all.systems.back().row.coupling = "lattice:2";
+  all.systems.back().validation_nll = 0.44;
+  CHECK(all.name_of(all.systems[2]) == "INT-4, channel, independent");
+  CHECK(all.name_of(all.systems.back()) == "INT-4, channel, lattice:2");
+  CHECK(all.name_of(all.systems[0]) == "INT-4");  // RTN has no coupling
+  CHECK(all.name_of(all.systems[3]) == "NF4");
+  CHECK(has(verdict(all, 16.0), "INT-4, channel, lattice:2, S = 2"));
+  all.systems.back().row.complete_block = false;
+  CHECK(has(line_of(winners_table(all), " 4.5   2"), " 2* INT-4, channel, lattice:2 "));
+}
+
 TEST_CASE("the verdict is on the ensemble that the validation set prefers within the budget", "[examples]") {
   system_comparison all = made_comparison();
   // Two members of 4 bits over a shared floor take 6.25 bits.
