@@ -8,8 +8,10 @@
 //
 // which is convex, so the root of NLL' is found by Newton's method on log b within a bracket.
 
+#include <pluria/core/exponentials.hpp>
 #include <pluria/metrics/table.hpp>
 
+#include <array>
 #include <cmath>
 #include <limits>
 #include <vector>
@@ -36,19 +38,12 @@ struct slope_and_curvature {
 // Log-probabilities are taken relative to the row's largest: exponents cannot overflow, and uniform rows give exactly
 // 0.
 inline slope_and_curvature nll_derivatives(std::span<const double> row, std::size_t label, double beta) noexcept {
-  const double largest = row[most_probable(row)];
-  double weights = 0.0;
-  double first = 0.0;
-  double second = 0.0;
-  for (const double value : row) {
-    const double distance = value - largest;
-    if (distance > -std::numeric_limits<double>::infinity()) {
-      const double weight = std::exp(beta * distance);
-      weights += weight;
-      first += weight * distance;
-      second += weight * distance * distance;
-    }
-  }
+  const double largest = lanes::largest(row);
+  const auto [weights, first, second] = lanes::sums<3>(row, [=](const auto& value) {
+    const auto distance = value - largest;
+    const auto weight = lanes::exponential(beta * distance);
+    return std::array{weight, weight * distance, weight * distance * distance};
+  });
   const double expected = first / weights;
   return {expected - (row[label] - largest), second / weights - expected * expected};
 }
@@ -179,14 +174,12 @@ inline void apply_temperature(std::span<const double> row, double temperature, s
   require(temperature > 0.0 && temperature <= std::numeric_limits<double>::max(),
           "a temperature must be positive and finite");
   require(row.size() == result.size(), "apply_temperature: rows of the same length");
-  const double largest = row[most_probable(row)];
-  double sum = 0.0;
+  const double largest = lanes::largest(row);
   for (std::size_t c = 0; c < row.size(); ++c) {
-    const double scaled = (row[c] - largest) / temperature;
-    result[c] = scaled;
-    sum += std::exp(scaled);
+    result[c] = (row[c] - largest) / temperature;
   }
-  const double log_sum = std::log(sum);
+  const double log_sum =
+      std::log(lanes::sums<1>(result, [](const auto& value) { return std::array{lanes::exponential(value)}; })[0]);
   for (double& value : result) {
     value -= log_sum;
   }

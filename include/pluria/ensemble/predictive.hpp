@@ -8,11 +8,13 @@
 // members is itself a logarithm, because float logits reach probabilities (e^-800) that no double holds.
 
 #include <pluria/core/error.hpp>
+#include <pluria/core/exponentials.hpp>
 #include <pluria/metrics/diversity.hpp>
 #include <pluria/metrics/table.hpp>
 #include <pluria/metrics/uncertainty.hpp>
 
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <concepts>
 #include <cstddef>
@@ -54,13 +56,12 @@ void check_logit_row(std::span<const Logit> row, const Name& example) {
 /// The log-probabilities of finite or -inf logits, at least one of them finite. Returns log sum_c e^logit.
 template <std::floating_point Logit>
 double log_softmax(std::span<const Logit> logits, std::span<double> log_probabilities) noexcept {
-  const double largest = *std::max_element(logits.begin(), logits.end());
-  double sum = 0.0;
+  const double largest = lanes::largest(logits);
   for (std::size_t c = 0; c < logits.size(); ++c) {
     log_probabilities[c] = logits[c] - largest;
-    sum += std::exp(log_probabilities[c]);
   }
-  const double log_sum = std::log(sum);
+  const double log_sum = std::log(
+      lanes::sums<1>(log_probabilities, [](const auto& value) { return std::array{lanes::exponential(value)}; })[0]);
   for (double& value : log_probabilities) {
     value -= log_sum;
   }
@@ -68,20 +69,6 @@ double log_softmax(std::span<const Logit> logits, std::span<double> log_probabil
 }
 
 namespace detail {
-
-/// log(e^a + e^b). Adding to -inf, a sum of nothing, is exact.
-inline double log_add(double a, double b) noexcept {
-  const double larger = std::max(a, b);
-  const double smaller = std::min(a, b);
-  return smaller == -std::numeric_limits<double>::infinity() ? larger : larger + std::log1p(std::exp(smaller - larger));
-}
-
-/// Adds a member's distribution to the sum of others: log(e^sums[c] + e^member[c]) in every class.
-inline void log_add(std::span<double> sums, std::span<const double> member) noexcept {
-  for (std::size_t c = 0; c < sums.size(); ++c) {
-    sums[c] = log_add(sums[c], member[c]);
-  }
-}
 
 /// The entries of a matrix whose rows follow each other.
 template <logit_matrix Matrix>
@@ -135,7 +122,7 @@ class predictive {
     for (std::size_t row = 0; row < logits.size() / classes_; ++row) {
       const std::size_t example = first_example + row;
       log_softmax(logits.subspan(row * classes_, classes_), member);
-      detail::log_add(std::span(log_sums_).subspan(example * classes_, classes_), member);
+      lanes::log_add(std::span(log_sums_).subspan(example * classes_, classes_), member);
       entropy_sums_[example] += entropy(member);
       const std::size_t vote = most_probable(std::span<const double>(member));
       ++votes_[example * classes_ + vote];

@@ -70,7 +70,7 @@ class running_mean {
   /// call. Throws precondition_error for another number of classes.
   std::span<const double> add(std::span<const double> member) {
     require(member.size() == log_sums_.size(), "log-probabilities must have one column per class");
-    detail::log_add(log_sums_, member);
+    lanes::log_add(log_sums_, member);
     ++members_;
     const double log_members = std::log(static_cast<double>(members_));
     for (std::size_t c = 0; c < mean_.size(); ++c) {
@@ -135,7 +135,7 @@ class streaming_scores {
       member_errors_[example * members_ + k] = most_probable(member) == label ? 0 : 1;
       const std::span<const double> log_probabilities = mean.add(member);
       // The mean of the floored members: with it mean member NLL - NLL stays the ambiguity, which is never negative.
-      label_log_sum = detail::log_add(label_log_sum, of_label);
+      label_log_sum = lanes::log_add(label_log_sum, of_label);
       ensembles_[k].set(example, log_probabilities, label, label_log_sum - std::log(static_cast<double>(k + 1)));
       observe(k + 1, log_probabilities);
     }

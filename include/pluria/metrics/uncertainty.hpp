@@ -8,23 +8,18 @@
 // rounding. Its width comes from the number format (fewer bits, larger values), not from what the model has not seen;
 // it is not epistemic uncertainty until it has been compared with plain entropy on the task.
 
+#include <pluria/core/exponentials.hpp>
 #include <pluria/metrics/table.hpp>
 
-#include <cmath>
-#include <limits>
+#include <array>
 #include <vector>
 
 namespace pluria {
 
 /// The entropy of one distribution given by its log-probabilities, nats, in 0..log C; 0 * log 0 is 0.
 inline double entropy(std::span<const double> log_probabilities) noexcept {
-  double sum = 0.0;
-  for (const double value : log_probabilities) {
-    if (value > -std::numeric_limits<double>::infinity()) {
-      sum -= std::exp(value) * value;
-    }
-  }
-  return sum;
+  return -lanes::sums<1>(log_probabilities,
+                         [](const auto& value) { return std::array{lanes::exponential(value) * value}; })[0];
 }
 
 /// The entropy of every example's distribution, nats, [N]. Throws as `check_table`.
