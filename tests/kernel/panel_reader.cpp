@@ -33,22 +33,27 @@ pluria::tensor weights() {
 
 const pluria::bernoulli rounding{.seed = 3, .coupling = pluria::lattice(4)};
 
-// How many codes of members, as the reader gives them, are not those of the storage, among rows first .. first + count.
-template <class M>
+// How many codes of members, as the reader gives them, `Rows` rows at once, are not those of the storage, among rows
+// first .. first + count.
+template <std::size_t Rows, class M>
 std::size_t wrong_codes(const M& members, std::size_t first, std::size_t count) {
   std::size_t wrong = 0;
   for_each_view<arch>(members, [&](const auto& view, std::size_t first_member) {
     using view_type = std::decay_t<decltype(view)>;
     std::map<std::pair<std::size_t, std::size_t>, int> visits;
-    panel_reader<view_type, arch> read(view, 3);
-    read(first, count, [&](std::size_t r, std::size_t index, const member_codes<view_type, arch>& block) {
-      ++visits[{r, index}];
-      for (std::size_t m = 0; m < view.members(); ++m) {
-        alignas(64) std::array<std::uint8_t, 128> bytes;
-        store_bytes<arch>(block.of(m), bytes.data());
-        for (std::size_t e = 0; e < 128 && 128 * index + e < columns; ++e) {
-          const int code = bytes[support::naive_place(e)] + int4::min_code;
-          wrong += code == members.code(first_member + m, first + r, 128 * index + e) ? 0U : 1U;
+    panel_reader<view_type, arch, Rows> read(view, 3);
+    read(first, count, [&](std::size_t at, std::size_t index, const block_codes<view_type, arch, Rows>& block) {
+      for (std::size_t r = at; r < at + Rows; ++r) {
+        // Behind the last row stands the last again.
+        const std::size_t row = std::min(r, count - 1);
+        visits[{row, index}] += r < count ? 1 : 0;
+        for (std::size_t m = 0; m < view.members(); ++m) {
+          alignas(64) std::array<std::uint8_t, 128> bytes;
+          store_bytes<arch>(block[r - at].of(m), bytes.data());
+          for (std::size_t e = 0; e < 128 && 128 * index + e < columns; ++e) {
+            const int code = bytes[support::naive_place(e)] + int4::min_code;
+            wrong += code == members.code(first_member + m, first + row, 128 * index + e) ? 0U : 1U;
+          }
         }
       }
     });
@@ -66,12 +71,13 @@ TEST_CASE("a panel gives every block of its rows once, with the codes of every m
   for (const auto& [first, count] :
        {std::pair<std::size_t, std::size_t>{0, panel_rows}, {panel_rows, 3}, {rows - 1, 1}}) {
     CAPTURE(first, count);
-    CHECK(wrong_codes(pluria::packed_members<int4>(pluria::sample<int4>(made, grid, rounding, 1, 5)), first, count) ==
-          0);
-    CHECK(wrong_codes(pluria::sample_shared_floor<int4>(made, grid, rounding, 1, 5), first, count) == 0);
-    CHECK(wrong_codes(pluria::fixed_point_members<int4>(pluria::sample_fixed_point<int4>(made, grid), "a.weight",
-                                                        rounding, 1, 5),
-                      first, count) == 0);
+    const auto check = [&, first = first, count = count](const auto& members) {
+      CHECK(wrong_codes<1>(members, first, count) == 0);
+      CHECK(wrong_codes<panel_rows>(members, first, count) == 0);
+    };
+    check(pluria::packed_members<int4>(pluria::sample<int4>(made, grid, rounding, 1, 5)));
+    check(pluria::sample_shared_floor<int4>(made, grid, rounding, 1, 5));
+    check(pluria::fixed_point_members<int4>(pluria::sample_fixed_point<int4>(made, grid), "a.weight", rounding, 1, 5));
   }
 }
 
@@ -88,13 +94,21 @@ TEST_CASE("every member meets each of its tokens once, in order", "[kernel]") {
   const auto members = pluria::sample_shared_floor<int4>(made, support::fitted_grid<int4>(made), rounding, 0, 4);
   for_each_view<arch>(members, [&](const auto& view, std::size_t) {
     using view_type = std::decay_t<decltype(view)>;
-    panel_reader<view_type, arch> read(view, 1);
+    panel_reader<view_type, arch, 2> read(view, 3);
     const auto met = [&](auto single, const token_map& map) {
       std::vector<std::pair<std::size_t, std::size_t>> pairs;
-      read(0, 1, [&](std::size_t, std::size_t, const member_codes<view_type, arch>& block) {
-        for_each_product<decltype(single)::value>(
-            block, 4, map,
-            [&](const auto&, std::size_t input, std::size_t product) { pairs.emplace_back(input, product); });
+      read(0, 2, [&](std::size_t, std::size_t index, const block_codes<view_type, arch, 2>& block) {
+        if (index != 2) {
+          return;
+        }
+        for_each_product<decltype(single)::value, view_type, arch, 2>(
+            block, 4, map, [&](std::size_t input, std::size_t product, const auto& codes_of) {
+              pairs.emplace_back(input, product);
+              const std::size_t member = product / map.tokens;
+              alignas(64) std::array<std::uint8_t, 128> bytes;
+              store_bytes<arch>(codes_of(std::integral_constant<std::size_t, 1>()), bytes.data());
+              CHECK(bytes[support::naive_place(9)] + int4::min_code == members.code(member, 1, 256 + 9));
+            });
       });
       return pairs;
     };
@@ -114,11 +128,13 @@ TEST_CASE("results are added where their member, token and row are, and nowhere 
   std::vector<float> y(3 * 4 * stride, 0.5F);
   const output_rows out{y.data() + 1 * stride, stride, 4};
   for_each_view<arch>(members, [&](const auto& view, std::size_t) {
-    for_each_panel<std::int32_t, arch>(
+    for_each_panel<std::int32_t, arch, 2>(
         view, 5, 18, token_map{2, 2, 0}, out,
         [&](std::size_t row, std::size_t, const auto&, std::int32_t* sums) {
           for (std::size_t product = 0; product < 6; ++product) {
-            sums[16 * product + product] += static_cast<std::int32_t>(row);  // three blocks
+            for (std::size_t r = 0; r < 2; ++r) {
+              sums[sums_of_panel * product + 16 * r + product] += static_cast<std::int32_t>(row + r);  // three blocks
+            }
           }
         },
         [&](std::size_t row, std::size_t count) {

@@ -146,16 +146,13 @@ words<Arch> plus_bits_one_by_one(const words<Arch>& lanes, const void* bits) noe
   return bytes.load();
 }
 
-/// `lanes_plus_one` is what the name says, made once where many sets of bits follow: choosing between two registers is
-/// one operation with AVX-512, and needs no third.
 template <class Arch>
-PLURIA_INLINE words<Arch> plus_bits(const words<Arch>& lanes, [[maybe_unused]] const words<Arch>& lanes_plus_one,
-                                    const void* bits) noexcept {
+PLURIA_INLINE words<Arch> plus_bits(const words<Arch>& lanes, const void* bits) noexcept {
 #if defined(__AVX512BW__)
   if constexpr (words<Arch>::size == 16) {
     std::uint64_t set;
     std::memcpy(&set, bits, sizeof(set));
-    return _mm512_mask_blend_epi8(_cvtu64_mask64(set), lanes.data, lanes_plus_one.data);
+    return _mm512_mask_add_epi8(lanes.data, _cvtu64_mask64(set), lanes.data, _mm512_set1_epi8(1));
   }
 #endif
 #if defined(__AVX2__)

@@ -68,7 +68,7 @@ class tile_decoder {
       if constexpr (View::has_planes) {
         planes = reinterpret_cast<const std::byte*>(planes_[number_in_tile]);
       }
-      const member_codes<View, Arch> codes(unpack<number::bits, Arch>(block), planes);
+      const member_codes<View, Arch> codes{unpack<number::bits, Arch>(block), planes};
       decode(row, index, codes.of(member), out + number_in_tile * block_size);
       ++number_in_tile;
     });

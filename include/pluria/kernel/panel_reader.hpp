@@ -3,8 +3,7 @@
 // The way of a panel of rows through its blocks, which the products of matvec.hpp have in common: every block is
 // unpacked once, gives the codes of every member to every input of that member, and the sums of a panel become results.
 // Sums are 16 side by side on every machine, in memory: in registers they would have to be of a number of members known
-// to the compiler, and were no faster (AVX-512, ten members: 1.3 ns for 128 columns and a member in memory, 1.4 to 2.2
-// in registers).
+// to the compiler.
 
 #include <pluria/core/aligned_vector.hpp>
 #include <pluria/core/bytes.hpp>
@@ -22,6 +21,9 @@ namespace pluria::detail {
 // Rows that go through the columns together: their sums stay in first-level cache, and every block of an input is read
 // from there by all of them. With one row, the sums of few members would wait for each other.
 inline constexpr std::size_t panel_rows = 8;
+
+// Of one product.
+inline constexpr std::size_t sums_of_panel = panel_rows * 16;
 
 // Where the results go: one row of `stride` floats for each token, `member_rows` of them for each member.
 struct output_rows {
@@ -44,49 +46,51 @@ struct token_map {
   }
 };
 
-// One block of one row, all members: its floors, those plus one, and the planes that choose between the two.
+// Rows of a panel whose floors stay in registers while the members go by, so that an input is loaded once for all of
+// them: with the 32 registers of AVX-512 the whole panel, which takes .8 to .95 of the time of one row after the other.
+template <class Arch>
+inline constexpr std::size_t rows_in_registers = lanes::words<Arch>::size == 16 ? panel_rows : 1;
+
+// One block of one row, all members: its floors, and the planes that raise some of them by one.
 template <class View, class Arch>
 struct member_codes {
   using unpacked = unpacked_block<Arch>;
   using bytes = typename unpacked::bytes;
 
   bytes floors;
-  bytes raised;
   const std::byte* planes;
-
-  PLURIA_INLINE member_codes(const bytes& unpacked_floors, const std::byte* member_planes)
-      : floors(unpacked_floors), raised(unpacked_floors), planes(member_planes) {
-    if constexpr (View::has_planes) {
-      for_each_byte_batch<Arch>([&](auto half, auto slice) PLURIA_INLINE_LAMBDA {
-        raised[half][slice] = floors[half][slice] + lanes::words<Arch>(0x01010101U);
-      });
-    }
-  }
 
   PLURIA_INLINE bytes of(std::size_t member) const {
     bytes codes = floors;
     if constexpr (View::has_planes) {
       for_each_byte_batch<Arch>([&](auto half, auto slice) PLURIA_INLINE_LAMBDA {
-        codes[half][slice] = lanes::plus_bits(floors[half][slice], raised[half][slice],
-                                              planes + 16 * member + 8 * half + unpacked::width / 2 * slice);
+        codes[half][slice] =
+            lanes::plus_bits(floors[half][slice], planes + 16 * member + 8 * half + unpacked::width / 2 * slice);
       });
     }
     return codes;
   }
 };
 
+// The same block of `Rows` rows.
+template <class View, class Arch, std::size_t Rows>
+using block_codes = std::array<member_codes<View, Arch>, Rows>;
+
 // The products of a panel of rows. What the two kinds of activations have in common: the way through the blocks.
-template <class View, class Arch>
+template <class View, class Arch, std::size_t Rows>
 class panel_reader {
  public:
+  static_assert(panel_rows % Rows == 0);
+
   panel_reader(const View& view, std::size_t blocks) : view_(view), blocks_(blocks) {
     if constexpr (View::has_planes) {
-      planes_.resize(4 * view.members());
+      planes_.resize(Rows * 4 * view.members());
     }
   }
 
-  // Calls work(r, index, codes) for every block of rows first + r, block by block; codes are its member_codes.
-  // Meanwhile the same block of the next panel is asked for.
+  // Calls work(r, index, codes) for every block of rows first + r, block by block, `Rows` rows at once: codes are the
+  // block_codes of rows first + r, first + r + 1, ...; behind the last row stands the last again. Meanwhile the same
+  // block of the next panel is asked for.
   //
   // Two blocks at once, with half the loads and stores of sums, take 0.97 of the time from cache but 1.04 from memory.
   template <class Work>
@@ -95,17 +99,23 @@ class panel_reader {
     const std::size_t row_words = blocks_ * block_words;
     const std::uint32_t* column = view_.first_block() + first * row_words;
     for (std::size_t index = 0; index < blocks_; ++index, column += block_words) {
-      const std::uint32_t* block = column;
-      for (std::size_t r = 0; r < rows; ++r, block += row_words) {
-        const std::uint32_t* const ahead = block + panel_rows * row_words;
-        for (std::size_t word = 0; word < block_words; word += 16) {
-          lanes::request_line(ahead + word);
-        }
-        const std::byte* planes = nullptr;
-        if constexpr (View::has_planes) {
-          planes = reinterpret_cast<const std::byte*>(view_.planes(first + r, index, block, planes_.data()));
-        }
-        work(r, index, member_codes<View, Arch>(unpack<View::number::bits, Arch>(block), planes));
+      for (std::size_t r = 0; r < rows; r += Rows) {
+        block_codes<View, Arch, Rows> codes;
+        lanes::unrolled<Rows>([&](auto i) PLURIA_INLINE_LAMBDA {
+          const std::size_t row = std::min(r + i, rows - 1);
+          const std::uint32_t* const block = column + row * row_words;
+          const std::uint32_t* const ahead = block + panel_rows * row_words;
+          for (std::size_t word = 0; word < block_words; word += 16) {
+            lanes::request_line(ahead + word);
+          }
+          codes[i].floors = unpack<View::number::bits, Arch>(block);
+          codes[i].planes = nullptr;
+          if constexpr (View::has_planes) {
+            codes[i].planes = reinterpret_cast<const std::byte*>(
+                view_.planes(first + row, index, block, planes_.data() + i * 4 * view_.members()));
+          }
+        });
+        work(r, index, codes);
       }
     }
   }
@@ -116,43 +126,48 @@ class panel_reader {
   aligned_vector<std::uint32_t> planes_;  // of a block, where they are made
 };
 
-// Calls work(codes of a member, input, product) for every member and token of a block; `Single` where each member has
-// one token: then there is no loop inside the loop over the members (with one, ten members take 1.3 times as long).
-template <bool Single, class View, class Arch, class Work>
-PLURIA_INLINE void for_each_product(const member_codes<View, Arch>& block, std::size_t members, const token_map& map,
-                                    Work&& work) {
+// Calls work(input, product, codes_of) for every member and token of a block; codes_of(r) are the bytes of the member
+// in row r of the block's. `Single` where each member has one token: then there is no loop inside the loop over the
+// members (with one, ten members take 1.3 times as long).
+template <bool Single, class View, class Arch, std::size_t Rows, class Work>
+PLURIA_INLINE void for_each_product(const block_codes<View, Arch, Rows>& block, std::size_t members,
+                                    const token_map& map, Work&& work) {
+  using bytes = typename unpacked_block<Arch>::bytes;
   for (std::size_t m = 0; m < members; ++m) {
-    const auto codes = block.of(m);
     if constexpr (Single) {
-      work(codes, map.first + m * map.member_stride, m);
+      work(map.first + m * map.member_stride, m, [&](auto r) PLURIA_INLINE_LAMBDA -> bytes { return block[r].of(m); });
     } else {
+      std::array<bytes, Rows> codes;
+      lanes::unrolled<Rows>([&](auto r) PLURIA_INLINE_LAMBDA { codes[r] = block[r].of(m); });
       for (std::size_t t = 0; t < map.tokens; ++t) {
-        work(codes, map.input(m, t), m * map.tokens + t);
+        work(map.input(m, t), m * map.tokens + t,
+             [&](auto r) PLURIA_INLINE_LAMBDA -> const bytes& { return codes[r]; });
       }
     }
   }
 }
 
-// Rows first .. last - 1 of the products, panel by panel: add_block(row, index, codes, sums) adds a block of a row to
-// the 16 sums of every product, member after member, token after token; then what results_of(row, rows) gives, called
-// with (input, sums, stride, out), adds what they become to `rows` results of a product, whose sums are `stride` apart.
-template <class Sum, class Arch, class View, class AddBlock, class ResultsOf>
+// Rows first .. last - 1 of the products, panel by panel: add_block(row, index, codes, sums) adds a block of `Rows`
+// rows to the sums of every product, member after member, token after token: 16 for each row of the panel, those of a
+// row 16 behind the last one's, those of a product panel_rows * 16. Then what results_of(row, rows) gives, called with
+// (input, sums, stride, out), adds what they become to `rows` results of a product, whose sums are `stride` apart.
+template <class Sum, class Arch, std::size_t Rows, class View, class AddBlock, class ResultsOf>
 PLURIA_INLINE void for_each_panel(const View& view, std::size_t first, std::size_t last, const token_map& map,
                                   const output_rows& y, AddBlock&& add_block, ResultsOf&& results_of) {
   const std::size_t products = view.members() * map.tokens;
-  panel_reader<View, Arch> read(view, blocks_per_row(view.grid().map.columns()));
-  aligned_vector<Sum> sums(panel_rows * products * 16);
+  panel_reader<View, Arch, Rows> read(view, blocks_per_row(view.grid().map.columns()));
+  aligned_vector<Sum> sums(products * sums_of_panel);
   for (std::size_t row = first; row < last; row += panel_rows) {
     const std::size_t rows = std::min(panel_rows, last - row);
     std::fill(sums.begin(), sums.end(), Sum{});
     read(row, rows, [&](std::size_t r, std::size_t index, const auto& block) PLURIA_INLINE_LAMBDA {
-      add_block(row + r, index, block, sums.data() + r * products * 16);
+      add_block(row + r, index, block, sums.data() + r * 16);
     });
     const auto add_results = results_of(row, rows);
     for (std::size_t m = 0; m < view.members(); ++m) {
       for (std::size_t t = 0; t < map.tokens; ++t) {
-        const Sum* const of_product = sums.data() + (m * map.tokens + t) * 16;
-        add_results(map.input(m, t), of_product, products * 16, y.row(m, t) + row);
+        const Sum* const of_product = sums.data() + (m * map.tokens + t) * sums_of_panel;
+        add_results(map.input(m, t), of_product, 16, y.row(m, t) + row);
       }
     }
   }

@@ -78,6 +78,17 @@ PLURIA_INLINE void for_each_byte_batch(Work&& work) {
   });
 }
 
+// 128 bytes at a multiple of 64, in their order.
+template <class Arch>
+PLURIA_INLINE typename unpacked_block<Arch>::bytes load_bytes(const std::uint32_t* values) noexcept {
+  typename unpacked_block<Arch>::bytes result;
+  for_each_byte_batch<Arch>([&](auto half, auto slice) PLURIA_INLINE_LAMBDA {
+    result[half][slice] =
+        unpacked_block<Arch>::words::load_aligned(values + 16 * half + unpacked_block<Arch>::width * slice);
+  });
+  return result;
+}
+
 // All bytes of a block, 128 of them, to a multiple of 64.
 template <class Arch>
 PLURIA_INLINE void store_bytes(const typename unpacked_block<Arch>::bytes& bytes, std::uint8_t* out) noexcept {
