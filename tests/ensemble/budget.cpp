@@ -8,6 +8,8 @@
 #include <cmath>
 #include <cstddef>
 
+#include "stored_int4.hpp"
+
 namespace {
 
 using pluria::quantizer;
@@ -64,9 +66,7 @@ TEST_CASE("members over a shared floor take a bit each, fixed-point ones nothing
 }
 
 TEST_CASE("the budget of a form is what its storage takes", "[ensemble]") {
-  const rounded_members members(support::make_checkpoint(),
-                                pluria::any_quantizer::with_products(quantizer<symmetric_int<4>>{}),
-                                pluria::bernoulli{});
+  const rounded_members members(support::make_checkpoint(), support::stored_int4(), pluria::bernoulli{});
   for (const storage_form form : {storage_form::packed, storage_form::shared_floor, storage_form::fixed_point}) {
     std::size_t bits = 0;
     for (const char* name : {"a.weight", "b.weight", "c.weight"}) {
