@@ -57,6 +57,23 @@ TEST_CASE("rounding is half to even, for a float and for every lane", "[core]") 
   CHECK(wrong == 0);
 }
 
+TEST_CASE("truncation leaves the fraction out, for a float and for every lane", "[core]") {
+  std::vector<float> values;
+  for (std::int32_t eighths = -4096; eighths < 4096; ++eighths) {
+    values.push_back(static_cast<float>(eighths) / 8.0F);
+  }
+  std::size_t wrong = 0;
+  for (std::size_t first = 0; first < values.size(); first += lanes) {
+    const auto batch = lanes_of(pluria::lanes::truncated(floats::load_unaligned(&values[first])));
+    for (std::size_t lane = 0; lane < lanes; ++lane) {
+      const auto expected = static_cast<std::int32_t>(std::trunc(values[first + lane]));
+      wrong += pluria::lanes::truncated(values[first + lane]) == expected ? 0U : 1U;
+      wrong += batch[lane] == expected ? 0U : 1U;
+    }
+  }
+  CHECK(wrong == 0);
+}
+
 TEST_CASE("clamp limits a float and every lane", "[core]") {
   const float infinity = std::numeric_limits<float>::infinity();
   for (const float value : {-infinity, -3.0F, -2.0F, std::nextafter(-2.0F, 0.0F), -0.0F, 0.0F, 1.5F, 2.0F, 2.5F,

@@ -16,6 +16,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <limits>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -48,6 +49,16 @@ struct tiny_table : lopsided_table {
   static constexpr std::array<float, 5> values{-0.5F, 0.0F, 0x1p-30F, 1.0F, 2.0F};
 };
 static_assert(scaled_codebook<tiny_table>::smallest_scale == 0x1p-96F);
+
+// NF4 in units of a position, as scaled_codebook has it.
+constexpr auto nf4_points = [] {
+  std::array<float, 32> points{};
+  for (std::size_t i = 0; i < 16; ++i) {
+    points[i] = 65536.0F * pluria::nf4_table::values[i];
+    points[16 + i] = i < 15 ? 1.0F / (pluria::nf4_table::values[i + 1] - pluria::nf4_table::values[i]) : 0.0F;
+  }
+  return points;
+}();
 
 // The quantile of the standard normal distribution, by bisection.
 double normal_quantile(double probability) {
@@ -224,6 +235,55 @@ TEST_CASE("weights are found in tables of every size, in all lanes", "[number]")
               wrong += misplaced<size, Arch>(count);
             }
           });
+          CHECK(wrong == 0);
+        }) >= 1);
+}
+
+TEST_CASE("cells suit points that lie no closer than a 30th of their range", "[number]") {
+  const auto suit = [](const std::vector<float>& points) { return pluria::cell_table::suits(points); };
+  CHECK(suit({nf4_points.begin(), nf4_points.begin() + 16}));
+  CHECK(suit({-1.0F, -0.9F, 1.0F}));
+  CHECK_FALSE(suit({-1.0F, 0.02F, 0.03F, 1.0F}));
+  CHECK_FALSE(suit({-8.0F, 7.9F, 7.99F, 8.0F}));
+  for (std::size_t count = 3; count <= 30; ++count) {
+    std::vector<float> equal;
+    for (std::size_t i = 0; i < count; ++i) {
+      equal.push_back(65536.0F * static_cast<float>(i) - 7.0F);
+    }
+    CHECK(suit(equal));
+  }
+}
+
+TEST_CASE("cells find what the search finds, beside every point and between, in all lanes", "[number]") {
+  const pluria::point_table<16> table(nf4_points);
+  const pluria::cell_table cells(std::span(table.points).first(16));
+  std::vector<float> values;
+  for (std::size_t i = 0; i < 16; ++i) {
+    float below = nf4_points[i];
+    float above = below;
+    for (int step = 0; step < 64; ++step) {
+      values.push_back(std::max(below, -65536.0F));
+      values.push_back(std::min(above, 65536.0F));
+      below = std::nextafter(below, -1e30F);
+      above = std::nextafter(above, 1e30F);
+    }
+  }
+  for (float value = -65536.0F; value <= 65536.0F; value += 1.7F) {
+    values.push_back(value);
+  }
+  values.resize(values.size() / 16 * 16);
+  CHECK(for_each_architecture([&](auto arch) {
+          using batch = xsimd::batch<float, decltype(arch)>;
+          std::size_t wrong = 0;
+          for (std::size_t first = 0; first < values.size(); first += batch::size) {
+            const auto found = lanes_of(pluria::position_among(batch::load_unaligned(&values[first]), table, cells, 3));
+            for (std::size_t lane = 0; lane < batch::size; ++lane) {
+              const float value = values[first + lane];
+              const std::int32_t expected = pluria::position_among(value, table, 3);
+              wrong += found[lane] == expected ? 0U : 1U;
+              wrong += pluria::position_among(value, table, cells, 3) == expected ? 0U : 1U;
+            }
+          }
           CHECK(wrong == 0);
         }) >= 1);
 }

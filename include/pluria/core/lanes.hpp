@@ -58,6 +58,16 @@ PLURIA_INLINE ints<Arch> round_half_even(const floats<Arch>& value) noexcept {
   return xsimd::nearbyint_as_int(value);
 }
 
+/// The integer that is left of `value` without its fraction; |value| < 2^31.
+PLURIA_INLINE std::int32_t truncated(float value) noexcept {
+  return static_cast<std::int32_t>(value);
+}
+
+template <class Arch>
+PLURIA_INLINE ints<Arch> truncated(const floats<Arch>& value) noexcept {
+  return xsimd::to_int(value);
+}
+
 /// `value` limited to [low, high].
 PLURIA_INLINE float clamp(float value, float low, float high) noexcept {
   const float raised = value < low ? low : value;
