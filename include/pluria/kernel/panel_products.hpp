@@ -5,6 +5,7 @@
 
 #include <pluria/core/bytes.hpp>
 #include <pluria/core/lanes.hpp>
+#include <pluria/core/sums.hpp>
 #include <pluria/kernel/block_scales.hpp>
 #include <pluria/kernel/block_values.hpp>
 #include <pluria/kernel/inputs.hpp>
