@@ -117,7 +117,8 @@ void print_plan(const options& chosen) {
         fmt::format("--system {} --granularity {}", current.system(), current.granularity_name());
     fmt::print("{}\t{} --method rtn\n", saved_predictions::place(current), settings);
     for (const coupling& coupled : couplings) {
-      fmt::print("{}\t{} --coupling {} --members {} --seed {}\n", saved_predictions::place(current, coupled), settings,
+      fmt::print("{}\t{} --coupling {} --members {} --seed {}\n",
+                 saved_predictions::place(current, bernoulli{.seed = chosen.seed, .coupling = coupled}), settings,
                  coupled.name(), chosen.members, chosen.seed);
     }
   }
@@ -155,6 +156,10 @@ void run(const options& chosen) {
   const auto started = std::chrono::steady_clock::now();
   if (chosen.members == 0 || chosen.members > 64) {
     throw bad_input(mismatch_message("--members", "1..64", std::to_string(chosen.members)));
+  }
+  if ((chosen.plan || !chosen.predictions.empty()) && chosen.range != absmax::name()) {
+    throw bad_input(mismatch_message("--range with --plan or --predictions",
+                                     "absmax, as sample_checkpoint has no other", "\"" + chosen.range + "\""));
   }
   if (chosen.plan) {
     print_plan(chosen);
@@ -216,12 +221,13 @@ void run(const options& chosen) {
         saved_predictions::place(current), [&] { return rtn[0]; }, to_nearest);
     all.systems.push_back(compare(current, std::nullopt, chosen.seed, 1, stored, to_nearest, full, full_row));
     for (const coupling& coupled : couplings) {
-      const rounded_members bsr(weights, current, bernoulli{.seed = chosen.seed, .coupling = coupled}, chosen.threads);
+      const bernoulli rounding{.seed = chosen.seed, .coupling = coupled};
+      const rounded_members bsr(weights, current, rounding, chosen.threads);
       evaluator::both ensemble = over.empty_scores();
       for (std::size_t k = 0; k < chosen.members; ++k) {
         shown.describe(fmt::format("{}, member {} of {}", current.system(), k + 1, chosen.members));
         predict(
-            saved_predictions::place(current, coupled, k), [&] { return bsr[k]; }, ensemble);
+            saved_predictions::place(current, rounding, k), [&] { return bsr[k]; }, ensemble);
         if (std::has_single_bit(k + 1) || k + 1 == chosen.members) {
           all.systems.push_back(compare(current, coupled, chosen.seed, k + 1, stored, ensemble, full, full_row));
           all.systems.back().row.scores.rtn_nll_difference = ensemble.test.nll_difference(to_nearest.test);

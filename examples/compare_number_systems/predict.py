@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: MIT
-"""predict.py CHECKPOINT FOLDER SAMPLE_CHECKPOINT < PLAN: what compare_number_systems --predictions FOLDER reads, for studies
-that a GPU makes in minutes. PLAN is what compare_number_systems --plan prints; its members are made by SAMPLE_CHECKPOINT, run
-by timm over the test and the validation images of Fashion-MNIST (DATA, 10 000 and 5 000 of them) in float32, and removed."""
+"""predict.py CHECKPOINT FOLDER SAMPLE_CHECKPOINT < PLAN
+
+What compare_number_systems --predictions FOLDER reads, for studies that a GPU makes in minutes. PLAN is what
+compare_number_systems --plan prints; its members are made by SAMPLE_CHECKPOINT, run by timm over the test and the
+validation images of Fashion-MNIST (DATA, 10 000 and 5 000 of them) in float32, and removed."""
 import concurrent.futures
 import gzip
 import os
@@ -27,7 +29,8 @@ with safe_open(checkpoint, "np") as file:
     mean, std, heads = (float(file.metadata()[key]) for key in ("mean", "std", "num_heads"))
 state = load_file(checkpoint)
 model = VisionTransformer(img_size=28, patch_size=4, in_chans=1, num_classes=10, embed_dim=state["pos_embed"].shape[-1],
-                          depth=sum(name.endswith("norm1.weight") for name in state), num_heads=int(heads)).eval().to(device)
+                          depth=sum(name.endswith("norm1.weight") for name in state), num_heads=int(heads))
+model = model.eval().to(device)
 
 
 def images(name, first):
@@ -66,7 +69,10 @@ with concurrent.futures.ThreadPoolExecutor(3) as samplers:  # a little ahead of 
         if done + 2 < len(plan):
             waiting.append(samplers.submit(sample, *plan[done + 2]))
         made = folder / "members" / place
-        for file in sorted(made.glob(f"*/{checkpoint.name}")):
+        files = sorted(made.glob(f"*/{checkpoint.name}"))
+        if not files:
+            sys.exit(f"{made}: no member with {checkpoint.name}")
+        for file in files:
             # RTN is a single member, and its place that of a single prediction.
             predict(file, folder / place if file.parent.name == "nearest" else folder / place / file.parent.name)
         shutil.rmtree(made)

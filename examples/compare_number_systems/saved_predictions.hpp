@@ -23,7 +23,7 @@
 namespace pluria::examples {
 
 /// A folder with test.npy and validation.npy, [N, C] in float32, for every member:
-/// full, INT-4/channel/nearest, INT-4/channel/lattice:8/member-000, ...
+/// full, INT-4/channel/nearest, INT-4/channel/lattice:8/seed-1/member-000, ...
 class saved_predictions {
  public:
   explicit saved_predictions(std::filesystem::path folder) : folder_(std::move(folder)) {}
@@ -37,12 +37,13 @@ class saved_predictions {
   }
 
   /// Of an ensemble: the folder of its members.
-  static std::string place(const any_quantizer& rounded, const coupling& coupled) {
-    return fmt::format("{}/{}/{}", rounded.system(), rounded.granularity_name(), coupled.name());
+  static std::string place(const any_quantizer& rounded, const bernoulli& rounding) {
+    return fmt::format("{}/{}/{}/seed-{}", rounded.system(), rounded.granularity_name(), rounding.coupling.name(),
+                       rounding.seed);
   }
 
-  static std::string place(const any_quantizer& rounded, const coupling& coupled, std::size_t member) {
-    return fmt::format("{}/member-{:03}", place(rounded, coupled), member);
+  static std::string place(const any_quantizer& rounded, const bernoulli& rounding, std::size_t member) {
+    return fmt::format("{}/member-{:03}", place(rounded, rounding), member);
   }
 
   /// Throws bad_input, naming file, image and class, unless the checkpoint's own test predictions begin with these rows

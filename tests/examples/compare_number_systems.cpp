@@ -277,7 +277,8 @@ TEST_CASE("compare_number_systems scores saved predictions as its own, of severa
   REQUIRE(lines.size() == 3 * 3);
   CHECK(lines[0] == "INT-4/channel/nearest\t--system INT-4 --granularity channel --method rtn");
   CHECK(lines[5] ==
-        "INT-4/group:32/lattice:2\t--system INT-4 --granularity group:32 --coupling lattice:2 --members 2 --seed 3");
+        "INT-4/group:32/lattice:2/seed-3\t--system INT-4 --granularity group:32 --coupling lattice:2 --members 2 "
+        "--seed 3");
 
   const idx_array test = load_idx(PLURIA_DATASET "/t10k-images-idx3-ubyte.gz");
   const idx_array training = load_idx(PLURIA_DATASET "/train-images-idx3-ubyte.gz");
@@ -332,6 +333,9 @@ TEST_CASE("compare_number_systems scores saved predictions as its own, of severa
   check_refused("--first 100 --system INT-4 " + predictions,
                 {"full/test.npy", "image 0", "as the checkpoint predicts"});
   check_refused("--system INT-5 --members 1 " + predictions, {"INT-5/channel/nearest/test.npy"});
+  check_refused("--system INT-4 --members 1 --seed 4 " + predictions, {"INT-4/channel/independent/seed-4/member-000"});
+  check_refused("--range mse:nearest " + predictions, {"--range", "absmax", "\"mse:nearest\""});
+  check_refused("--range mse:nearest --plan", {"--range", "absmax", "\"mse:nearest\""});
   fs::resize_file(folder.path / "predictions/INT-4/channel/nearest/validation.npy", 100);
   check_refused(compared + predictions, {"INT-4/channel/nearest/validation.npy"});
 }

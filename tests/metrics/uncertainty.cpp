@@ -20,6 +20,7 @@ TEST_CASE("entropies agree with PyTorch's, zeros included", "[metrics]") {
 TEST_CASE("entropy runs from zero for certainty to log C for a uniform distribution", "[metrics]") {
   const double zero = -std::numeric_limits<double>::infinity();
   CHECK(entropy(std::vector<double>{zero, 0.0, zero}) == 0.0);
+  CHECK_FALSE(std::signbit(entropy(std::vector<double>{zero, 0.0, zero})));
   CHECK(agree(entropy(std::vector<double>(8, -std::log(8.0))), std::log(8.0)));
 }
 

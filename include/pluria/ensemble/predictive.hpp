@@ -53,7 +53,7 @@ void check_logit_row(std::span<const Logit> row, const Name& example) {
   }
 }
 
-/// The log-probabilities of finite or -inf logits, at least one of them finite. Returns log sum_c e^logit.
+/// The log-probabilities of finite or -inf logits, at least one of them finite and none NaN. Returns log sum_c e^logit.
 template <std::floating_point Logit>
 double log_softmax(std::span<const Logit> logits, std::span<double> log_probabilities) noexcept {
   const double largest = lanes::largest(logits);
@@ -90,7 +90,7 @@ std::span<const float> row_major_entries(const Matrix& logits) {
 ///
 /// Members are added in the order of k. The rows of one member may come in batches, in any order; rows do not depend on
 /// each other, so threads may add different rows at the same time, and the result is the same bits for any number of
-/// them.
+/// them (on one ISA: core/exponentials.hpp).
 class predictive {
  public:
   /// No members yet. Throws precondition_error unless there is at least one example and one class.

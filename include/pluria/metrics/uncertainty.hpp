@@ -18,8 +18,9 @@ namespace pluria {
 
 /// The entropy of one distribution given by its log-probabilities, nats, in 0..log C; 0 * log 0 is 0.
 inline double entropy(std::span<const double> log_probabilities) noexcept {
-  return -lanes::sums<1>(log_probabilities,
-                         [](const auto& value) { return std::array{lanes::exponential(value) * value}; })[0];
+  // Not the sum's negative: a certain distribution would have an entropy of -0.
+  return 0.0 - lanes::sums<1>(log_probabilities,
+                              [](const auto& value) { return std::array{lanes::exponential(value) * value}; })[0];
 }
 
 /// The entropy of every example's distribution, nats, [N]. Throws as `check_table`.
