@@ -169,7 +169,8 @@ inline double fit_temperature(const log_probability_table& table, std::span<cons
 }
 
 /// Writes the log-probabilities of one example's p^(1/T) renormalized, nats, [C]. Needs a class of positive
-/// probability, and no NaN. Throws precondition_error unless T is positive and finite and both rows have the same length.
+/// probability, and no NaN. Throws precondition_error unless T is positive and finite and both rows have the same
+/// length.
 inline void apply_temperature(std::span<const double> row, double temperature, std::span<double> result) {
   require(temperature > 0.0 && temperature <= std::numeric_limits<double>::max(),
           "a temperature must be positive and finite");
