@@ -285,10 +285,10 @@ TEST_CASE("compare_number_systems scores saved predictions as its own, of severa
   const auto save = [&](const fs::path& checkpoint, const std::string& place) {
     const vit<dense_matrix> network = load_vit(load_safetensors(checkpoint));
     fs::create_directories(folder.path / "predictions" / place);
-    for (const auto& [name, images] :
+    for (const auto& [name, pixels] :
          {std::pair{"test.npy", image_view{test.values, 10000, 1, 28, 28}.part(0, 100)},
           std::pair{"validation.npy", image_view{training.values, 60000, 1, 28, 28}.part(55000, 100)}}) {
-      const row_major_matrix logits = network.logits(images);
+      const row_major_matrix logits = network.logits(pixels);
       save_npy(folder.path / "predictions" / place / name, {100, 10},
                std::span(logits.data(), static_cast<std::size_t>(logits.size())));
     }
