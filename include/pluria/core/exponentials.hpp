@@ -20,10 +20,12 @@ namespace pluria::lanes {
 template <class Arch>
 using doubles = xsimd::batch<double, Arch>;
 
-/// e^value; 0 of -inf, and where the result would be subnormal.
+/// e^value; 0 below -708, where it is less than 4e-308, and of -inf.
 template <class Arch>
 PLURIA_INLINE doubles<Arch> exponential(const doubles<Arch>& value) noexcept {
-  return xsimd::exp(value);
+  // xsimd 8.1 converts what it is given to an integer.
+  const doubles<Arch> least(-708.0);
+  return xsimd::select(value >= least, xsimd::exp(xsimd::max(value, least)), doubles<Arch>(0.0));
 }
 
 /// log(e^a + e^b). Adding to -inf, a sum of nothing, is exact.
