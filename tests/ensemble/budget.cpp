@@ -22,6 +22,7 @@ using pluria::symmetric_int;
 // [4, 64] takes 4. Kept: 3 halves, 4 * 16 floats and 2 int32 of 4 bytes, 6 + 256 + 8 bytes.
 constexpr std::size_t weights = 3 * 129 + 2 * 50 + 4 * 64;
 constexpr std::size_t padded = (6 + 2 + 4) * 128;
+constexpr std::size_t tiled = (2 * 16 + 16 + 16) * 128;  // rows filled up to 16
 constexpr std::size_t kept = 6 + 256 + 8;
 
 template <class Int, class G>
@@ -56,8 +57,10 @@ TEST_CASE("an ensemble's budget has codes once per member, granules and kept ten
 TEST_CASE("members over a shared floor take a bit each, fixed-point ones nothing", "[ensemble]") {
   const auto storage = storage_of(quantizer<symmetric_int<4>>{});
   CHECK(storage.padded_weights == padded);
+  CHECK(storage.tiled_weights == tiled);
+  CHECK(storage.tiled_code_bits == 4 * tiled);
   for (const std::size_t members : {1U, 10U, 64U}) {
-    const std::size_t shared_bits = (4 + members) * padded + 32 * 9;
+    const std::size_t shared_bits = (4 + members) * tiled + 32 * 9;
     CHECK(storage_budget(storage, storage_form::shared_floor, members).total_bytes == shared_bits / 8 + kept);
     CHECK(storage_budget(storage, storage_form::shared_floor, members).bits_per_weight ==
           static_cast<double>(shared_bits) / static_cast<double>(weights));

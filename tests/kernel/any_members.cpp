@@ -54,7 +54,7 @@ TEST_CASE("what members take is b S, b + S or b + 4 bits a weight", "[kernel]") 
     return stored_members<int4>(weights, grid, rounding, form, 0, 10).code_bits();
   };
   CHECK(bits(storage_form::packed) == 40 * padded);
-  CHECK(bits(storage_form::shared_floor) == 14 * padded);
+  CHECK(bits(storage_form::shared_floor) == 14 * 16 * 256);  // 16 rows to a tile
   CHECK(bits(storage_form::fixed_point) == 8 * padded);
 }
 

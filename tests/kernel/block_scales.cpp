@@ -8,8 +8,10 @@
 #include <support/naive_packing.hpp>
 #include <support/tensor_grids.hpp>
 
+#include <algorithm>
 #include <array>
 #include <cstddef>
+#include <vector>
 
 namespace {
 
@@ -40,6 +42,43 @@ std::size_t wrong_scales(const granule_map& map) {
     }
   }
   return wrong;
+}
+
+// How many elements of 16 rows from `first` on get another scale than the grid's, by rows.
+template <class Number, pluria::detail::granule_width Width>
+std::size_t wrong_by_rows(const granule_map& map, std::size_t first) {
+  const auto shared = support::made_grid<Number>(map);
+  const pluria::detail::block_scales<Number> scales(*shared);
+  constexpr std::size_t width = Width == pluria::detail::granule_width::run ? 16 : 32;
+  const std::size_t columns = (map.columns() + 127) / 128 * 128;
+  std::vector<float> found(columns / width * 16, -1.0F);
+  const std::size_t rows = std::min<std::size_t>(16, map.rows() - first);
+  scales.template by_rows<Width>(first, rows, found.data());
+  std::size_t wrong = 0;
+  for (std::size_t row = 0; row < rows; ++row) {
+    for (std::size_t column = 0; column < map.columns(); ++column) {
+      wrong += found[column / width * 16 + row] == shared->at(first + row, column).scale ? 0U : 1U;
+    }
+  }
+  return wrong;
+}
+
+TEST_CASE("every row of a tile meets the scales of its groups, or runs", "[kernel]") {
+  using pluria::detail::granule_width;
+  using half4 = pluria::half_symmetric_int<4>;
+  for (const std::size_t columns : {1U, 128U, 300U, 512U, 1100U}) {
+    for (const std::size_t first : {0U, 16U, 32U}) {
+      CAPTURE(columns, first);
+      for (const std::size_t group : {32U, 64U}) {
+        const granule_map map = granule_map::groups(37, columns, std::min<std::size_t>(group, columns));
+        CHECK(wrong_by_rows<int4, granule_width::group>(map, first) == 0);
+        CHECK(wrong_by_rows<half4, granule_width::group>(map, first) == 0);
+      }
+      const granule_map map = granule_map::groups(37, columns, std::min<std::size_t>(48, columns));
+      CHECK(wrong_by_rows<int4, granule_width::run>(map, first) == 0);
+      CHECK(wrong_by_rows<half4, granule_width::run>(map, first) == 0);
+    }
+  }
 }
 
 TEST_CASE("every element meets the scale of its granule, as a place and in its word", "[kernel]") {

@@ -232,4 +232,41 @@ TEST_CASE("int8 inputs have codes where kernels meet them, their sum, and the of
   }
 }
 
+TEST_CASE("for tiles the words of all inputs lie side by side, with the offsets of groups or of runs", "[kernel]") {
+  constexpr std::size_t columns = 200;
+  constexpr std::size_t count = 3;
+  const auto values = integer_weights(count * columns, 3.0F, 5);
+  const input_rows rows{values.data(), count, columns, columns};
+  for (const auto kind : {input_offsets::none, input_offsets::of_pairs, input_offsets::of_fours}) {
+    const auto inputs = int8_inputs::made<xsimd::default_arch>(rows, input_order::by_tile, -7, kind);
+    CHECK(inputs.count() == count);
+    std::size_t wrong = 0;
+    for (std::size_t input = 0; input < count; ++input) {
+      const naive_int8 token(rows.row(input));
+      std::int32_t sum = 0;
+      std::vector<std::int32_t> of_runs(16, 0);
+      for (std::size_t column = 0; column < 256; ++column) {
+        const std::size_t h = column % 32 / 16;
+        const std::size_t a = column % 16 / 4;
+        const std::uint32_t word = inputs.tile(column / 32)[a * 2 * count + 2 * input + h];
+        const int code = static_cast<std::int8_t>(word >> (8 * (column % 4)) & 0xffU);
+        const int expected = column < columns ? token.codes[column] : 0;
+        wrong += code == expected ? 0U : 1U;
+        sum += expected;
+        of_runs[column / 16] -= 7 * expected;
+      }
+      wrong += inputs.sum(input) == sum && inputs.scale(input) == token.scale ? 0U : 1U;
+      for (std::size_t tile = 0; tile < 8 && kind != input_offsets::none; ++tile) {
+        const std::int32_t* const offsets = inputs.tile_offsets(tile);
+        if (kind == input_offsets::of_pairs) {
+          wrong += offsets[input] == of_runs[2 * tile] + of_runs[2 * tile + 1] ? 0U : 1U;
+        } else {
+          wrong += offsets[2 * input] == of_runs[2 * tile] && offsets[2 * input + 1] == of_runs[2 * tile + 1] ? 0U : 1U;
+        }
+      }
+    }
+    CHECK(wrong == 0);
+  }
+}
+
 }  // namespace

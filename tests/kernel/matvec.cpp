@@ -89,10 +89,11 @@ double float_bound(std::size_t columns) {
   return relative_bound(5 * ((columns + 127) / 128) + 4);
 }
 
-// Sums of four int8 products are exact, as integers and as floats; they go through 2 fused sums in every block, 4 sums
-// of the 16 side by side, and the product with the token's scale.
+// Sums of int8 products in a granule are exact, as integers and as floats; they go through 8 fused sums in every block
+// at most (a tile's, 16 columns each; a row's 2), 4 sums of the 16 side by side, and the product with the token's
+// scale.
 double grouped_bound(std::size_t columns) {
-  return relative_bound(2 * ((columns + 127) / 128) + 5);
+  return relative_bound(8 * ((columns + 127) / 128) + 5);
 }
 
 // How many products with float activations are farther from those of the decoded weights, in double, than they may.
@@ -200,8 +201,11 @@ TEMPLATE_LIST_TEST_CASE("the same members have the same products, bit for bit, p
   for (const auto& grid : {fitted_grid<TestType>(weights), fitted_grid<TestType>(weights, pluria::per_group(32))}) {
     const auto x = integer_weights(10 * 300, 2.0F);
     for (const activation_type activations : all_activations) {
-      CHECK(same_bits(products(packed(weights, grid, 10), x, activations),
-                      products(over_floor(weights, grid, 10), x, activations)));
+      // Tiles sum the granules of a row in another order; wrong_int8_products says how near they are.
+      if (activations == activation_type::float32 || pluria::detail::has_row_granules(grid->map)) {
+        CHECK(same_bits(products(packed(weights, grid, 10), x, activations),
+                        products(over_floor(weights, grid, 10), x, activations)));
+      }
     }
   }
 }

@@ -56,24 +56,40 @@ std::size_t wrong_codes(const M& weights) {
   pluria::detail::for_each_view<Arch>(weights, [&](const auto& view, std::size_t first) {
     using view_type = std::decay_t<decltype(view)>;
     seen += view.members();
-    std::vector<std::uint32_t> room(4 * view.members());
+    // Padding is the code zero.
+    const auto check = [&](std::size_t row, std::size_t index, std::size_t m, std::size_t e, std::uint32_t stored) {
+      const std::size_t column = 128 * index + e;
+      const auto code = static_cast<std::int32_t>(stored) + number::min_code;
+      wrong += code == (column < weights.columns() ? weights.code(first + m, row, column) : 0) ? 0U : 1U;
+    };
+    const auto up_of = [](const std::uint32_t* planes, std::size_t m, std::size_t e) {
+      return planes[4 * m + naive_place(e) / 32] >> naive_place(e) % 32 & 1U;
+    };
+    const std::size_t plane_words = 4 * view.members();
     for (std::size_t row = 0; row < weights.rows(); ++row) {
       for (std::size_t index = 0; index < blocks; ++index) {
-        const std::uint32_t* block = view.first_block() + (row * blocks + index) * view.block_words();
-        const std::uint32_t* planes = nullptr;
-        if constexpr (view_type::has_planes) {
-          planes = view.planes(row, index, block, room.data());
-        }
-        const std::span<const std::uint32_t, 4 * number::bits> floors(block, 4 * number::bits);
-        for (std::size_t m = 0; m < view.members(); ++m) {
+        pluria::aligned_vector<std::uint32_t> planes(16 * plane_words, 0U);
+        pluria::aligned_vector<std::uint32_t> floors(16 * 32);
+        std::array<std::uint32_t, 128> stored{};
+        std::size_t first_plane = 0;
+        if constexpr (view_type::is_tiled) {
+          view.template rows<Arch>(row, index, {floors.data(), 32, planes.data(), plane_words});
+          first_plane = row % 16 * plane_words;
           for (std::size_t e = 0; e < 128; ++e) {
             const std::size_t place = naive_place(e);
-            const std::uint32_t up = planes == nullptr ? 0U : planes[4 * m + place / 32] >> place % 32 & 1U;
-            const auto code =
-                static_cast<std::int32_t>(pluria::packed_block<number::bits>::at(floors, e) + up) + number::min_code;
-            const std::size_t column = 128 * index + e;
-            // Padding is the code zero.
-            wrong += code == (column < weights.columns() ? weights.code(first + m, row, column) : 0) ? 0U : 1U;
+            stored[e] = floors[row % 16 * 32 + place / 4] >> (8 * (place % 4)) & 0xffU;
+          }
+        } else {
+          const std::uint32_t* block = view.first_block() + (row * blocks + index) * view.block_words();
+          pluria::packed_block<number::bits>::unpack(
+              std::span<const std::uint32_t, 4 * number::bits>(block, 4 * number::bits), stored);
+          if constexpr (view_type::has_planes) {
+            view.make_planes(row, index, block, planes.data());
+          }
+        }
+        for (std::size_t m = 0; m < view.members(); ++m) {
+          for (std::size_t e = 0; e < 128; ++e) {
+            check(row, index, m, e, stored[e] + up_of(planes.data() + first_plane, m, e));
           }
         }
       }

@@ -38,8 +38,9 @@ std::vector<std::vector<float>> products(std::size_t first, std::size_t last, st
                       support::fitted_grid<int5>(weights, pluria::per_group(48))};
   std::vector<std::vector<float>> all;
   for (const auto& grid : grids) {
-    const auto floor = pluria::sample_shared_floor<int5>(weights, grid, rounding, 0, members);
-    for_each_view<arch>(floor, [&](const auto& view, std::size_t) {
+    const pluria::fixed_point_members<int5> drawn(pluria::sample_fixed_point<int5>(weights, grid), "a.weight", rounding,
+                                                  0, members);
+    for_each_view<arch>(drawn, [&](const auto& view, std::size_t) {
       using view_type = std::decay_t<decltype(view)>;
       const token_map map{end - begin, tokens, begin};
       const bool grouped = !has_row_granules(grid->map);

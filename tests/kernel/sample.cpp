@@ -58,41 +58,43 @@ std::vector<shared_grid<Int>> grids_of(const tensor& weights) {
           fitted_grid<Int>(weights, pluria::per_group(128))};
 }
 
-// How many blocks of members over a shared floor are not, word for word, what the same members packed each for
-// themselves say: the floor is `rounding`'s code where no member goes up.
+// How many tiles of members over a shared floor are not, word for word, what the same members packed each for
+// themselves say: the floor is `rounding`'s code where no member goes up. Behind the last column weights are 0, behind
+// the last row words are.
 template <class Int>
 std::size_t wrong_shared_floors(const tensor& weights, const shared_grid<Int>& grid, const bernoulli& rounding,
-                                std::uint64_t first, std::size_t count) {
-  const auto shared = pluria::sample_shared_floor<Int>(weights, grid, rounding, first, count);
+                                std::uint64_t first, std::size_t count, int threads = 1) {
+  const auto shared = pluria::sample_shared_floor<Int>(weights, grid, rounding, first, count, threads);
   const auto alone = sample<Int>(weights, grid, rounding, first, count);
   const std::vector<float> values = weights.to_floats();
   const std::size_t columns = weights.columns();
   std::size_t wrong = shared.members() == count && &shared.grid() == grid.get() ? 0U : 1U;
-  for (std::size_t row = 0; row < weights.rows(); ++row) {
-    for (std::size_t index = 0; index < shared.blocks_in_row(); ++index) {
-      std::array<std::int32_t, 128> floors{};
-      std::array<std::uint32_t, 128> stored{};
-      const std::size_t filled = std::min<std::size_t>(128, columns - 128 * index);
-      for (std::size_t e = 0; e < 128; ++e) {
-        const std::size_t column = 128 * index + e;
-        floors[e] = e < filled ? Int::position(values[row * columns + column], grid->at(row, column)) >> 16 : 0;
-        stored[e] = static_cast<std::uint32_t>(floors[e] - Int::min_code);
-      }
-      const std::vector<std::uint32_t> expected = support::naive_block(Int::bits, stored);
-      const auto found = shared.floors(row, index);
-      wrong += std::equal(found.begin(), found.end(), expected.begin(), expected.end()) ? 0U : 1U;
-      for (std::size_t m = 0; m < count; ++m) {
-        // Behind the row's end no bit is set.
-        std::array<std::uint32_t, 128> ups{};
-        for (std::size_t e = 0; e < filled; ++e) {
-          const std::int32_t code = alone[m].code(row, 128 * index + e);
-          ups[e] = static_cast<std::uint32_t>(code - floors[e]);
-          wrong += ups[e] <= 1 && shared.code(m, row, 128 * index + e) == code ? 0U : 1U;
+  for (std::size_t panel = 0; panel < shared.panels(); ++panel) {
+    for (std::size_t index = 0; index < shared.tiles_in_panel(); ++index) {
+      support::tile_values stored{};
+      std::vector<support::tile_values> ups(count);
+      for (std::size_t r = 0; r < 16 && 16 * panel + r < weights.rows(); ++r) {
+        const std::size_t row = 16 * panel + r;
+        for (std::size_t c = 0; c < 32; ++c) {
+          const std::size_t column = 32 * index + c;
+          const bool inside = column < columns;
+          const std::int32_t floor =
+              inside ? Int::position(values[row * columns + column], grid->at(row, column)) >> 16 : 0;
+          stored[r][c] = static_cast<std::uint32_t>(floor - Int::min_code);
+          for (std::size_t m = 0; m < count && inside; ++m) {
+            const std::int32_t code = alone[m].code(row, column);
+            ups[m][r][c] = static_cast<std::uint32_t>(code - floor);
+            wrong += ups[m][r][c] <= 1 && shared.code(m, row, column) == code ? 0U : 1U;
+          }
         }
-        const auto plane = support::naive_plane(ups);
-        const auto found_plane = shared.plane(row, index, m);
-        wrong += std::equal(plane.begin(), plane.end(), found_plane.begin(), found_plane.end()) ? 0U : 1U;
       }
+      std::vector<std::uint32_t> expected = support::naive_tile(Int::bits, stored);
+      for (const support::tile_values& of_member : ups) {
+        const std::vector<std::uint32_t> plane = support::naive_tile_plane(of_member);
+        expected.insert(expected.end(), plane.begin(), plane.end());
+      }
+      const auto found = shared.tile(panel, index);
+      wrong += std::equal(found.begin(), found.end(), expected.begin(), expected.end()) ? 0U : 1U;
     }
   }
   return wrong;

@@ -56,4 +56,53 @@ inline std::array<std::uint32_t, 4> naive_plane(std::span<const std::uint32_t, 1
   return plane;
 }
 
+/// The 16 words of a plane of a tile: the bits of 16 rows and 32 columns.
+using tile_values = std::array<std::array<std::uint32_t, 32>, 16>;
+
+inline std::vector<std::uint32_t> naive_tile_plane(const tile_values& bits) {
+  std::vector<std::uint32_t> plane(16, 0);
+  for (std::size_t row = 0; row < 16; ++row) {
+    for (std::size_t h = 0; h < 2; ++h) {
+      for (std::size_t a = 0; a < 4; ++a) {
+        for (std::size_t c = 0; c < 4; ++c) {
+          const std::size_t bit = 64 * (2 * a + h) + 4 * row + c;
+          plane[bit / 32] |= (bits[row][16 * h + 4 * a + c] & 1U) << bit % 32;
+        }
+      }
+    }
+  }
+  return plane;
+}
+
+/// The 16 * bits words of a tile of stored values: fields of four bits, then planes, high bits first.
+inline std::vector<std::uint32_t> naive_tile(std::size_t bits, const tile_values& stored) {
+  std::vector<std::uint32_t> tile;
+  std::size_t high = bits;
+  for (; high >= 4; high -= 4) {
+    std::array<std::uint8_t, 256> field{};
+    for (std::size_t row = 0; row < 16; ++row) {
+      for (std::size_t column = 0; column < 32; ++column) {
+        const std::uint32_t nibble = stored[row][column] >> (high - 4) & 15U;
+        field[64 * (column % 16 / 4) + 4 * row + column % 4] |= static_cast<std::uint8_t>(nibble << column / 16 * 4);
+      }
+    }
+    for (std::size_t word = 0; word < 64; ++word) {
+      tile.push_back(field[4 * word] | static_cast<std::uint32_t>(field[4 * word + 1]) << 8 |
+                     static_cast<std::uint32_t>(field[4 * word + 2]) << 16 |
+                     static_cast<std::uint32_t>(field[4 * word + 3]) << 24);
+    }
+  }
+  for (; high > 0; --high) {
+    tile_values plane = stored;
+    for (auto& row : plane) {
+      for (std::uint32_t& value : row) {
+        value = value >> (high - 1) & 1U;
+      }
+    }
+    const std::vector<std::uint32_t> words = naive_tile_plane(plane);
+    tile.insert(tile.end(), words.begin(), words.end());
+  }
+  return tile;
+}
+
 }  // namespace support

@@ -40,27 +40,32 @@ std::uint32_t up_at(std::size_t member, std::size_t row, std::size_t column) {
   return support::mixed(static_cast<std::uint32_t>(100000 * (member + 1) + 1000 * row + column)) >> 7 & 1U;
 }
 
-// Members first, first + 1, ..., word by word out of the layout's description; zeros behind the row's end.
+// Members first, first + 1, ..., word by word out of the layout's description; zeros behind the last row
+// and column.
 template <class Int>
 shared_floor_tensor<Int> filled(const support::shared_grid<Int>& grid, std::size_t members, std::size_t first = 0,
                                 std::uint32_t seed = 0) {
   shared_floor_tensor<Int> form(grid, members);
   std::uint32_t* out = form.data();
-  for (std::size_t row = 0; row < form.rows(); ++row) {
-    for (std::size_t begin = 0; begin < form.columns(); begin += 128) {
-      const std::size_t filled = std::min<std::size_t>(128, form.columns() - begin);
-      std::array<std::uint32_t, 128> stored{};
-      for (std::size_t e = 0; e < filled; ++e) {
-        stored[e] = static_cast<std::uint32_t>(floor_at<Int>(row, begin + e, seed) - Int::min_code);
-      }
-      const std::vector<std::uint32_t> floors = support::naive_block(Int::bits, stored);
+  for (std::size_t first_row = 0; first_row < form.rows(); first_row += 16) {
+    for (std::size_t begin = 0; begin < (form.columns() + 127) / 128 * 128; begin += 32) {
+      const auto for_each = [&](auto&& work) {
+        for (std::size_t r = 0; r < 16 && first_row + r < form.rows(); ++r) {
+          for (std::size_t c = 0; c < 32 && begin + c < form.columns(); ++c) {
+            work(r, c);
+          }
+        }
+      };
+      support::tile_values stored{};
+      for_each([&](std::size_t r, std::size_t c) {
+        stored[r][c] = static_cast<std::uint32_t>(floor_at<Int>(first_row + r, begin + c, seed) - Int::min_code);
+      });
+      const std::vector<std::uint32_t> floors = support::naive_tile(Int::bits, stored);
       out = std::copy(floors.begin(), floors.end(), out);
       for (std::size_t member = 0; member < members; ++member) {
-        std::array<std::uint32_t, 128> ups{};
-        for (std::size_t e = 0; e < filled; ++e) {
-          ups[e] = up_at(first + member, row, begin + e);
-        }
-        const auto plane = support::naive_plane(ups);
+        support::tile_values ups{};
+        for_each([&](std::size_t r, std::size_t c) { ups[r][c] = up_at(first + member, first_row + r, begin + c); });
+        const std::vector<std::uint32_t> plane = support::naive_tile_plane(ups);
         out = std::copy(plane.begin(), plane.end(), out);
       }
     }
@@ -93,33 +98,37 @@ TEMPLATE_LIST_TEST_CASE("a member's code is the floor that all share, plus its o
   }
 }
 
-TEMPLATE_LIST_TEST_CASE("floors and planes lie block after block, 16 (b + S) bytes each", "[tensor]", all_bits) {
-  constexpr std::size_t floor_words = 4 * TestType::bits;
-  const auto grid = made_grid<TestType>(granule_map::groups(3, 129, 129));
+TEMPLATE_LIST_TEST_CASE("floors and planes lie tile after tile, 64 (b + S) bytes each", "[tensor]", all_bits) {
+  constexpr std::size_t floor_words = 16 * TestType::bits;
+  const auto grid = made_grid<TestType>(granule_map::groups(19, 129, 129));
   auto form = filled<TestType>(grid, 10);
-  CHECK(form.block_words() == floor_words + 40);
+  CHECK(form.tile_words() == floor_words + 160);
   CHECK(form.blocks_in_row() == 2);
-  REQUIRE(form.words().size() == 6 * form.block_words());
+  CHECK(form.tiles_in_panel() == 8);
+  CHECK(form.panels() == 2);
+  REQUIRE(form.words().size() == 16 * form.tile_words());
   CHECK(form.words().data() == form.data());
   CHECK(reinterpret_cast<std::uintptr_t>(form.data()) % 64 == 0);
-  for (std::size_t row = 0; row < 3; ++row) {
-    for (std::size_t index = 0; index < 2; ++index) {
-      const std::uint32_t* block = form.words().data() + (2 * row + index) * form.block_words();
-      CHECK(form.floors(row, index).data() == block);
-      CHECK(form.floors(row, index).size() == floor_words);
-      CHECK(form.plane(row, index, 0).data() == block + floor_words);
-      CHECK(form.plane(row, index, 9).data() == block + floor_words + 36);
+  for (std::size_t panel = 0; panel < 2; ++panel) {
+    for (std::size_t index = 0; index < 8; ++index) {
+      CHECK(form.tile(panel, index).data() == form.words().data() + (8 * panel + index) * form.tile_words());
+      CHECK(form.tile(panel, index).size() == form.tile_words());
     }
   }
-  CHECK(form.code_bits() == 6 * 128 * (TestType::bits + 10));
-  CHECK(form.granule_bits() == 3 * 32);
+  CHECK(form.code_bits() == 32 * 256 * (TestType::bits + 10));
+  CHECK(form.granule_bits() == 19 * 32);
   CHECK(&form.grid() == grid.get());
   CHECK(form.shared_grid() == grid);
 }
 
-TEST_CASE("ten INT-4 members take 224 bytes for 128 columns", "[tensor]") {
-  const shared_floor_tensor<symmetric_int<4>> form(made_grid<symmetric_int<4>>(granule_map::whole(1, 128)), 10);
-  CHECK(form.code_bits() == 8 * 224);
+TEST_CASE("ten INT-4 members take 896 bytes for 16 rows of 32 columns", "[tensor]") {
+  const shared_floor_tensor<symmetric_int<4>> form(made_grid<symmetric_int<4>>(granule_map::whole(16, 128)), 10);
+  CHECK(form.code_bits() == 4 * 8 * 896);
+}
+
+TEST_CASE("a shared floor is zeros until it is filled", "[tensor]") {
+  const shared_floor_tensor<symmetric_int<4>> form(made_grid<symmetric_int<4>>(granule_map::whole(5, 40)), 3);
+  CHECK(std::count(form.words().begin(), form.words().end(), 0U) == 4 * 7 * 16);
 }
 
 TEMPLATE_LIST_TEST_CASE("members that are appended are those that were made at once, word for word", "[tensor]",
@@ -159,9 +168,9 @@ TEST_CASE("members of other grids or floors, and more than 64, are not joined", 
   CHECK(of(ten, filled<int4>(std::make_shared<const pluria::tensor_grid<int4>>(grid->map, scales), 10)) == other_grid);
   const std::string other_floors = "shared_floor_tensor: members of one tensor share their floors";
   CHECK(of(ten, filled<int4>(grid, 10, 10, 1)) == other_floors);
-  // One bit of the last floor of the last block.
+  // One bit of the last word of floors.
   form changed = filled<int4>(grid, 2, 10);
-  changed.data()[changed.words().size() - changed.block_words() + form::block::words - 1] ^= 0x80000000U;
+  changed.data()[changed.words().size() - changed.tile_words() + form::floors::words - 1] ^= 0x80000000U;
   CHECK(of(ten, changed) == other_floors);
   // A plane may differ: that is what members do.
   form raised = filled<int4>(grid, 2, 10);

@@ -124,4 +124,74 @@ PLURIA_INLINE floats<Arch> repeated_from_half(const std::byte* values) noexcept 
   return repeated_from_half_one_by_one<Arch>(values);
 }
 
+/// `Count` neighbours, 4 or 16, of each of 16 rows that are `stride` bytes apart, column by column: 16 values of each.
+template <std::size_t Count>
+void columns_from_half_one_by_one(const std::byte* rows, std::size_t stride, float* columns) noexcept {
+  for (std::size_t row = 0; row < 16; ++row) {
+    std::array<std::uint16_t, Count> bits;
+    std::memcpy(bits.data(), rows + row * stride, sizeof(bits));
+    for (std::size_t column = 0; column < Count; ++column) {
+      columns[16 * column + row] = float_from_half(bits[column]);
+    }
+  }
+}
+
+template <std::size_t Count>
+PLURIA_INLINE void columns_from_half(const std::byte* rows, std::size_t stride, float* columns) noexcept {
+  static_assert(Count == 4 || Count == 16);
+#if defined(__AVX512BW__)
+  if constexpr (Count == 16) {
+    // Rows r and r + 8 in a register; pairs, fours and eights of rows become neighbours.
+    const auto load = [&](std::size_t row) PLURIA_INLINE_LAMBDA {
+      const auto half = [&](std::size_t own) PLURIA_INLINE_LAMBDA {
+        return _mm256_loadu_si256(reinterpret_cast<const __m256i*>(rows + own * stride));
+      };
+      return _mm512_inserti64x4(_mm512_castsi256_si512(half(row)), half(row + 8), 1);
+    };
+    __m512i pairs[8];
+    for (std::size_t n = 0; n < 4; ++n) {
+      const __m512i even = load(2 * n);
+      const __m512i odd = load(2 * n + 1);
+      pairs[n] = _mm512_unpacklo_epi16(even, odd);
+      pairs[4 + n] = _mm512_unpackhi_epi16(even, odd);
+    }
+    for (std::size_t upper = 0; upper < 2; ++upper) {  // columns 4 upper and up, and 8 + 4 upper and up
+      const __m512i* const own = pairs + 4 * upper;
+      const __m512i first[]{_mm512_unpacklo_epi32(own[0], own[1]), _mm512_unpackhi_epi32(own[0], own[1])};
+      const __m512i second[]{_mm512_unpacklo_epi32(own[2], own[3]), _mm512_unpackhi_epi32(own[2], own[3])};
+      for (std::size_t column = 0; column < 4; ++column) {
+        const __m512i eights = column % 2 == 0 ? _mm512_unpacklo_epi64(first[column / 2], second[column / 2])
+                                               : _mm512_unpackhi_epi64(first[column / 2], second[column / 2]);
+        // The eights of a column and of the one 8 behind it take turns.
+        const __m512i sorted = _mm512_shuffle_i64x2(eights, eights, 0xd8);
+        float* const out = columns + 16 * (4 * upper + column);
+        _mm512_storeu_ps(out, _mm512_cvtph_ps(_mm512_castsi512_si256(sorted)));
+        _mm512_storeu_ps(out + 128, _mm512_cvtph_ps(_mm512_extracti64x4_epi64(sorted, 1)));
+      }
+    }
+    return;
+  }
+#endif
+#if defined(__F16C__)
+  for (std::size_t column = 0; column < Count; column += 4) {
+    const auto load = [&](std::size_t row) PLURIA_INLINE_LAMBDA {
+      return _mm_loadl_epi64(reinterpret_cast<const __m128i*>(rows + row * stride + 2 * column));
+    };
+    float* const out = columns + 16 * column;
+    for (std::size_t row = 0; row < 16; row += 4) {
+      const __m128i even = _mm_unpacklo_epi16(load(row), load(row + 1));
+      const __m128i odd = _mm_unpacklo_epi16(load(row + 2), load(row + 3));
+      const __m256 first = _mm256_cvtph_ps(_mm_unpacklo_epi32(even, odd));
+      const __m256 second = _mm256_cvtph_ps(_mm_unpackhi_epi32(even, odd));
+      _mm_storeu_ps(out + row, _mm256_castps256_ps128(first));
+      _mm_storeu_ps(out + 16 + row, _mm256_extractf128_ps(first, 1));
+      _mm_storeu_ps(out + 32 + row, _mm256_castps256_ps128(second));
+      _mm_storeu_ps(out + 48 + row, _mm256_extractf128_ps(second, 1));
+    }
+  }
+#else
+  columns_from_half_one_by_one<Count>(rows, stride, columns);
+#endif
+}
+
 }  // namespace pluria::lanes

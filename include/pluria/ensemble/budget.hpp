@@ -24,7 +24,7 @@ inline ensemble_budget storage_budget(const rounded_members::storage& storage, s
   const std::size_t bit = storage.padded_weights;  // one bit for every weight
   std::size_t codes = members * storage.code_bits;
   if (form == storage_form::shared_floor) {
-    codes = storage.code_bits + members * bit;
+    codes = storage.tiled_code_bits + members * storage.tiled_weights;
   } else if (form == storage_form::fixed_point) {
     codes = storage.code_bits + 4 * bit;
   }

@@ -16,6 +16,7 @@
 #include <concepts>
 #include <cstddef>
 #include <cstdint>
+#include <type_traits>
 #include <vector>
 
 namespace pluria::detail {
@@ -30,6 +31,9 @@ inline bool has_row_granules(const granule_map& map) {
 inline bool has_paired_granules(const granule_map& map) {
   return has_row_granules(map) || map.run_end(0) % 32 == 0;
 }
+
+// What shares a scale: rows, multiples of 32 columns, or of 16.
+enum class granule_width { row, group, run };
 
 // The scales of the eight runs of 16 columns of a block, spread over the batches of its two halves: run 2 i + half is
 // that of the places 4 i + c of every 16, and of the words 4 a + i. Behind the last column they do not matter, as the
@@ -77,6 +81,42 @@ class block_scales {
       return lanes::as<float>(lanes::repeated<4, Arch>(reinterpret_cast<const std::uint32_t*>(four.data())));
     };
     return {spread(runs[0]), spread(runs[1])};
+  }
+
+  // Of `rows` rows from `row` on, 16 at most, in all blocks: 16 scales of each group of 32 columns, or of each run
+  // of 16.
+  template <granule_width Width>
+  void by_rows(std::size_t row, std::size_t rows, float* scales) const {
+    constexpr std::size_t in_block = Width == granule_width::run ? 8 : 4;
+    const granule* const first = grid_->granules.data() + row * per_row_;
+    std::size_t index = 0;
+    if constexpr (is_float16 && Width == granule_width::group) {
+      const auto read = [&](auto blocks) PLURIA_INLINE_LAMBDA {
+        constexpr std::size_t count = decltype(blocks)::value;
+        for (; index + count <= whole_blocks_; index += count) {
+          const granule* const own = first + 4 * index;
+          lanes::columns_from_half<4 * count>(reinterpret_cast<const std::byte*>(own), per_row_ * sizeof(granule),
+                                              scales + 64 * index);
+          // Those of the next 16 rows lie behind, and come from memory, too.
+          for (std::size_t line = 0; line < 2 * count; ++line) {
+            lanes::request_line(first + 16 * per_row_ + 64 * index + 32 * line);
+          }
+        }
+      };
+      if (rows == 16) {
+        read(std::integral_constant<std::size_t, 4>{});
+        read(std::integral_constant<std::size_t, 1>{});
+      }
+    }
+    for (; index < places_.size() / 8; ++index) {
+      const std::uint32_t* const places = places_.data() + 8 * index;
+      for (std::size_t r = 0; r < 16; ++r) {
+        const granule* const own = first + std::min(r, rows - 1) * per_row_;
+        for (std::size_t run = 0; run < in_block; ++run) {
+          scales[16 * (in_block * index + run) + r] = own[places[8 / in_block * run]].scale;
+        }
+      }
+    }
   }
 
   // The batches of 16 places of each half.

@@ -99,8 +99,9 @@ void to_kernel_order(const Value* elements, Value* places) {
   }
 }
 
-// What is side by side: the inputs of a block, or the blocks of an input.
-enum class input_order { by_block, by_input };
+// What is side by side: the inputs of a block, or the blocks of an input; or, for tiles of 32 columns, of all inputs
+// the words that are multiplied together: word 2 input + h of line a of tile i holds columns 32 i + 16 h + 4 a and up.
+enum class input_order { by_block, by_input, by_tile };
 
 // Where block `index` of input `input` begins, in blocks.
 class input_places {
@@ -198,16 +199,26 @@ class int8_inputs {
     result.count_ = inputs.count;
     result.codes_.resize(blocks * inputs.count * block_size);
     result.offsets_of_block_ = kind == input_offsets::none ? 0 : kind == input_offsets::of_fours ? 32 : 16;
-    result.offsets_.resize(blocks * inputs.count * result.offsets_of_block_);
+    const bool is_tiled = order == input_order::by_tile;
+    result.offsets_.resize(blocks * inputs.count *
+                           (is_tiled && kind != input_offsets::none ? 8 : result.offsets_of_block_));
     for (std::size_t input = 0; input < inputs.count; ++input) {
       const std::span<const float> row = inputs.row(input);
       const int8_rounding rounded(row);
       lanes::ints<Arch> sums(0);
       for (std::size_t index = 0; index < blocks; ++index) {
-        const std::size_t place = result.places_.at(index, input);
         with_whole_block(row, index, [&](const float* values) {
-          quantize_block<Arch>(values, rounded, result.codes_.data() + place * block_size, kind,
-                               result.offsets_.data() + place * result.offsets_of_block_, weight_offset, sums);
+          if (is_tiled) {
+            alignas(64) std::array<std::int8_t, block_size> codes;
+            alignas(64) std::array<std::int32_t, 32> fours;
+            quantize_block<Arch>(values, rounded, codes.data(), input_offsets::of_fours, fours.data(), weight_offset,
+                                 sums);
+            result.set_tiles(index, input, codes, fours, kind);
+          } else {
+            const std::size_t place = result.places_.at(index, input);
+            quantize_block<Arch>(values, rounded, result.codes_.data() + place * block_size, kind,
+                                 result.offsets_.data() + place * result.offsets_of_block_, weight_offset, sums);
+          }
         });
       }
       result.scales_.push_back(rounded.scale());
@@ -228,10 +239,39 @@ class int8_inputs {
   const std::int32_t* offsets(std::size_t index, std::size_t input) const noexcept {
     return offsets_.data() + places_.at(index, input) * offsets_of_block_;
   }
+  // Of a tile of 32 columns, by_tile: the words of all inputs, and where there are offsets two for each input, of its
+  // runs of 16 columns, or, of_pairs, one.
+  const std::uint32_t* tile(std::size_t number) const noexcept {
+    return reinterpret_cast<const std::uint32_t*>(codes_.data()) + 8 * number * count_;
+  }
+  const std::int32_t* tile_offsets(std::size_t number) const noexcept { return offsets_.data() + 2 * number * count_; }
   float scale(std::size_t input) const noexcept { return scales_[input]; }
   std::int32_t sum(std::size_t input) const noexcept { return sums_[input]; }
 
  private:
+  void set_tiles(std::size_t index, std::size_t input, const std::array<std::int8_t, block_size>& codes,
+                 const std::array<std::int32_t, 32>& fours, input_offsets kind) {
+    for (std::size_t i = 0; i < 4; ++i) {
+      const std::size_t number = 4 * index + i;
+      std::array<std::int32_t, 2> sums{};
+      for (std::size_t a = 0; a < 4; ++a) {
+        for (std::size_t half = 0; half < 2; ++half) {
+          const std::size_t word = 16 * half + 4 * a + i;
+          std::memcpy(codes_.data() + 4 * ((4 * number + a) * 2 * count_ + 2 * input + half), codes.data() + 4 * word,
+                      4);
+          sums[half] += fours[word];
+        }
+      }
+      std::int32_t* const offsets = offsets_.data() + 2 * number * count_;
+      if (kind == input_offsets::of_pairs) {
+        offsets[input] = sums[0] + sums[1];
+      } else if (kind == input_offsets::of_fours) {
+        offsets[2 * input] = sums[0];
+        offsets[2 * input + 1] = sums[1];
+      }
+    }
+  }
+
   std::size_t count_ = 0;
   input_places places_;
   aligned_vector<std::int8_t> codes_;

@@ -18,6 +18,7 @@
 #include <pluria/kernel/panel_reader.hpp>
 #include <pluria/kernel/unpack.hpp>
 #include <pluria/tensor/packing.hpp>
+#include <pluria/tensor/row_tiles.hpp>
 
 #include <Eigen/Core>
 
@@ -43,34 +44,47 @@ class tile_decoder {
 
   explicit tile_decoder(const View& view) : view_(view), values_(view.grid()) {}
 
-  // Rows first .. last - 1 and blocks begin .. end - 1.
+  // Rows first .. last - 1, the first at the beginning of a tile, and blocks begin .. end - 1.
   void open(std::size_t first, std::size_t last, std::size_t begin, std::size_t end) {
     first_ = first;
     last_ = last;
     begin_ = begin;
     end_ = end;
-    if constexpr (View::has_planes) {
-      planes_.clear();
-      const std::size_t words = 4 * view_.members();
-      room_.resize((last - first) * (end - begin) * words);
-      for_each_block([&](std::size_t row, std::size_t index, const std::uint32_t* block) {
-        planes_.push_back(view_.planes(row, index, block, room_.data() + planes_.size() * words));
+    const std::size_t plane_words = 4 * view_.members();
+    const std::size_t blocks = end - begin;
+    if constexpr (View::is_tiled) {
+      const std::size_t padded = (last - first + row_tile::rows - 1) / row_tile::rows * row_tile::rows;
+      floors_.resize(padded * blocks * floor_words);
+      planes_.resize(padded * blocks * plane_words);
+      for (std::size_t row = first; row < last; row += row_tile::rows) {
+        for (std::size_t index = begin; index < end; ++index) {
+          const std::size_t place = (row - first) * blocks + index - begin;
+          view_.template rows<Arch>(row, index,
+                                    {floors_.data() + place * floor_words, blocks * floor_words,
+                                     planes_.data() + place * plane_words, blocks * plane_words});
+        }
+      }
+    } else if constexpr (View::has_planes) {
+      planes_.resize((last - first) * blocks * plane_words);
+      for_each_block([&](std::size_t row, std::size_t index, std::size_t place) {
+        view_.make_planes(row, index, block_at(row, index), planes_.data() + place * plane_words);
       });
     }
   }
 
-  // decode(out) of code - min_code, 128 of them, for each block; `out` advances by block_size values.
+  // decode(row, index, codes, out) of code - min_code, 128 of them, for each block; `out` advances by block_size
+  // values.
   template <class Value, class Decode>
   void operator()(std::size_t member, Value* out, Decode&& decode) {
-    std::size_t number_in_tile = 0;
-    for_each_block([&](std::size_t row, std::size_t index, const std::uint32_t* block) {
-      const std::byte* planes = nullptr;
-      if constexpr (View::has_planes) {
-        planes = reinterpret_cast<const std::byte*>(planes_[number_in_tile]);
+    for_each_block([&](std::size_t row, std::size_t index, std::size_t place) {
+      member_codes<View, Arch> codes;
+      if constexpr (View::is_tiled) {
+        codes.floors = load_bytes<Arch>(floors_.data() + place * floor_words);
+      } else {
+        codes.floors = unpack<number::bits, Arch>(block_at(row, index));
       }
-      const member_codes<View, Arch> codes{unpack<number::bits, Arch>(block), planes};
-      decode(row, index, codes.of(member), out + number_in_tile * block_size);
-      ++number_in_tile;
+      codes.planes = reinterpret_cast<const std::byte*>(planes_.data() + place * 4 * view_.members());
+      decode(row, index, codes.of(member), out + place * block_size);
     });
   }
 
@@ -101,21 +115,28 @@ class tile_decoder {
   }
 
  private:
+  static constexpr std::size_t floor_words = block_size / 4;
+
+  // work(row, index, number) for each block.
   template <class Work>
   void for_each_block(Work&& work) const {
-    const std::size_t in_row = blocks_per_row(view_.grid().map.columns());
+    std::size_t place = 0;
     for (std::size_t row = first_; row < last_; ++row) {
       for (std::size_t index = begin_; index < end_; ++index) {
-        work(row, index, view_.first_block() + (row * in_row + index) * view_.block_words());
+        work(row, index, place++);
       }
     }
+  }
+
+  const std::uint32_t* block_at(std::size_t row, std::size_t index) const {
+    return view_.first_block() + (row * blocks_per_row(view_.grid().map.columns()) + index) * view_.block_words();
   }
 
   View view_;
   block_values<number, Arch> values_;
   std::size_t first_ = 0, last_ = 0, begin_ = 0, end_ = 0;
-  std::vector<const std::uint32_t*> planes_;
-  aligned_vector<std::uint32_t> room_;
+  aligned_vector<std::uint32_t> floors_;  // as bytes, where they are stored in tiles
+  aligned_vector<std::uint32_t> planes_;  // where there are any
 };
 
 // Calls work(first, last) for tiles of rows, shared among threads.

@@ -20,7 +20,9 @@
 #include <pluria/kernel/inputs.hpp>
 #include <pluria/kernel/member_blocks.hpp>
 #include <pluria/kernel/panel_products.hpp>
+#include <pluria/kernel/tile_products.hpp>
 #include <pluria/number/concept.hpp>
+#include <pluria/tensor/row_tiles.hpp>
 
 #include <algorithm>
 #include <cstddef>
@@ -38,13 +40,15 @@ inline constexpr std::size_t max_int8_columns = std::numeric_limits<std::int32_t
 
 namespace detail {
 
-// Shares the rows among threads, whole panels each.
+// Shares the rows among threads, whole tiles each.
 template <class Work>
 void for_row_parts(std::size_t rows, int threads, Work&& work) {
-  const std::size_t panels = (rows + panel_rows - 1) / panel_rows;
-  const auto parts = std::min<std::size_t>(panels, static_cast<std::size_t>(thread_count(threads)));
+  constexpr std::size_t at_once = row_tile::rows;
+  static_assert(at_once % panel_rows == 0);
+  const std::size_t tiles = (rows + at_once - 1) / at_once;
+  const auto parts = std::min<std::size_t>(tiles, static_cast<std::size_t>(thread_count(threads)));
   parallel_for<division::dealt>(parts, threads, [&](std::size_t part) {
-    work(panels * part / parts * panel_rows, std::min(rows, panels * (part + 1) / parts * panel_rows));
+    work(tiles * part / parts * at_once, std::min(rows, tiles * (part + 1) / parts * at_once));
   });
 }
 
@@ -114,6 +118,46 @@ inline product_request checked_request(const char* called, const product_size& s
 // Products of a row whose sums are kept at once: 64 bytes each, panel_rows of them.
 inline constexpr std::size_t most_products = 64;
 
+// Calls add(inputs, way through the rows) with what a storage multiplies int8 inputs with. The unusual granules, runs
+// of 16 columns, are compiled once, for one token or many.
+template <class Arch, member_storage M, class Add>
+void add_int8_products(const M& weights, const input_rows& x, Add&& add) {
+  constexpr bool is_tiled = is_shared_floor<M>;
+  const auto inputs = [&](input_offsets kind) {
+    return int8_inputs::made<Arch>(x, is_tiled ? input_order::by_tile : input_order::by_block, M::number::min_code,
+                                   kind);
+  };
+  const granule_map& granules = grid_of(weights).map;
+  if (has_row_granules(granules)) {
+    add(inputs(input_offsets::none), [](auto single, const auto& view, const auto&... rest) {
+      using view_type = std::decay_t<decltype(view)>;
+      if constexpr (is_tiled) {
+        add_int8_tiles<single.value, granule_width::row, view_type, Arch>(view, rest...);
+      } else {
+        add_int8_rows<single.value, view_type, Arch>(view, rest...);
+      }
+    });
+  } else if (has_paired_granules(granules)) {
+    add(inputs(input_offsets::of_pairs), [](auto single, const auto& view, const auto&... rest) {
+      using view_type = std::decay_t<decltype(view)>;
+      if constexpr (is_tiled) {
+        add_int8_tiles<single.value, granule_width::group, view_type, Arch>(view, rest...);
+      } else {
+        add_grouped_int8_rows<single.value, true, view_type, Arch>(view, rest...);
+      }
+    });
+  } else {
+    add(inputs(input_offsets::of_fours), [](auto, const auto& view, const auto&... rest) {
+      using view_type = std::decay_t<decltype(view)>;
+      if constexpr (is_tiled) {
+        add_int8_tiles<false, granule_width::run, view_type, Arch>(view, rest...);
+      } else {
+        add_grouped_int8_rows<false, false, view_type, Arch>(view, rest...);
+      }
+    });
+  }
+}
+
 // y += products, row by row of the storage, for any number of tokens: what there is without a matrix library.
 template <class Arch, member_storage M>
 void add_by_rows(const M& weights, const product_request& asked) {
@@ -123,6 +167,13 @@ void add_by_rows(const M& weights, const product_request& asked) {
   }
   check_finite_inputs(asked.x);
   const bool shared = asked.x.count == asked.tokens;
+  if (is_shared_floor<M> && shared && asked.tokens == 1 && weights.members() > 1 &&
+      asked.activations == activation_type::int8) {
+    // Tiles meet an input for each member: the same one, again and again.
+    product_request own = asked;
+    own.x = {asked.x.values, weights.members(), asked.x.columns, 0};
+    return add_by_rows<Arch>(weights, own);
+  }
   const token_map map{asked.tokens, shared ? 0 : asked.tokens};
   // So many tokens at once that the sums of a panel stay in first-level cache.
   const auto add = [&](const auto& inputs, auto add_rows) {
@@ -147,24 +198,7 @@ void add_by_rows(const M& weights, const product_request& asked) {
       add_float_rows<std::decay_t<decltype(view)>, Arch>(view, rest...);
     });
   } else if constexpr (scaled_system<number>) {
-    const granule_map& granules = grid_of(weights).map;
-    if (has_row_granules(granules)) {
-      add(int8_inputs::made<Arch>(asked.x, input_order::by_block, number::min_code),
-          [](auto single, const auto& view, const auto&... rest) {
-            add_int8_rows<decltype(single)::value, std::decay_t<decltype(view)>, Arch>(view, rest...);
-          });
-    } else if (has_paired_granules(granules)) {
-      add(int8_inputs::made<Arch>(asked.x, input_order::by_block, number::min_code, input_offsets::of_pairs),
-          [](auto single, const auto& view, const auto&... rest) {
-            add_grouped_int8_rows<decltype(single)::value, true, std::decay_t<decltype(view)>, Arch>(view, rest...);
-          });
-    } else {
-      // The unusual ones: compiled once, for one token or many.
-      add(int8_inputs::made<Arch>(asked.x, input_order::by_block, number::min_code, input_offsets::of_fours),
-          [](auto, const auto& view, const auto&... rest) {
-            add_grouped_int8_rows<false, false, std::decay_t<decltype(view)>, Arch>(view, rest...);
-          });
-    }
+    add_int8_products<Arch>(weights, asked.x, add);
   }
 }
 

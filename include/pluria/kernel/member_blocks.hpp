@@ -1,19 +1,21 @@
 // SPDX-License-Identifier: MIT
 #pragma once
-// What products see of a tensor's members, whatever form they are stored in: for each row and block of 128 columns the
-// packed codes that all of them share, and one plane of bits a member, set where its code is one more. A packed tensor
-// is one member without a plane; a shared floor has both in memory; a fixed-point tensor makes its planes from the
-// fractions and the members' random bytes when it is asked.
+// What products see of a tensor's members, whatever form they are stored in: codes that all of them share, and one
+// plane of bits a member, set where its code is one more. A packed tensor is one member without a plane; a fixed-point
+// tensor makes its planes from the fractions and the members' random bytes when it is asked; both are blocks of 128
+// columns of a row. A shared floor has both in memory, in tiles of 16 rows.
 
 #include <pluria/core/bytes.hpp>
 #include <pluria/core/lanes.hpp>
 #include <pluria/kernel/member_packers.hpp>
+#include <pluria/kernel/tile_rows.hpp>
 #include <pluria/kernel/unpack.hpp>
 #include <pluria/random/address.hpp>
 #include <pluria/rounding/bernoulli.hpp>
 #include <pluria/rounding/fixed_point.hpp>
 #include <pluria/tensor/fixed_point_tensor.hpp>
 #include <pluria/tensor/packed_tensor.hpp>
+#include <pluria/tensor/row_tiles.hpp>
 #include <pluria/tensor/shared_floor_tensor.hpp>
 
 #include <algorithm>
@@ -105,8 +107,8 @@ class packed_members {
 
 namespace detail {
 
-// Where the planes of a block are: nowhere, behind its codes, or made when they are needed.
-enum class plane_place { none, stored, made };
+// Where the planes of a block are: nowhere, or made when they are needed.
+enum class plane_place { none, made };
 
 // The blocks of a tensor, one after the other: packed codes, and one plane for each member where there are any.
 //
@@ -117,6 +119,7 @@ class block_view {
  public:
   using number = N;
   static constexpr bool has_planes = Planes != plane_place::none;
+  static constexpr bool is_tiled = false;
   static constexpr std::size_t floor_words = packed_block<N::bits>::words;
   // Writes the planes of a block to `room`, 16 bytes a member.
   using plane_maker = void (*)(const void* self, std::size_t row, std::size_t index, const std::uint32_t* block,
@@ -139,15 +142,10 @@ class block_view {
   std::size_t block_words() const { return has_planes ? block_words_ : floor_words; }
   const std::uint32_t* first_block() const { return first_block_; }
 
-  // The planes of all members, 16 bytes each, of a block that begins at `block`; in `room` where they are made.
-  PLURIA_INLINE const std::uint32_t* planes(std::size_t row, std::size_t index, const std::uint32_t* block,
-                                            std::uint32_t* room) const {
-    if constexpr (Planes == plane_place::made) {
-      make_(self_, row, index, block, room);
-      return room;
-    } else {
-      return block + floor_words;
-    }
+  // Writes the planes of all members, 16 bytes each, of a block that begins at `block`.
+  PLURIA_INLINE void make_planes(std::size_t row, std::size_t index, const std::uint32_t* block,
+                                 std::uint32_t* room) const {
+    make_(self_, row, index, block, room);
   }
 
  private:
@@ -157,6 +155,47 @@ class block_view {
   std::size_t members_;
   plane_maker make_;
   const void* self_;
+};
+
+// The tiles of a shared floor.
+template <number_system N>
+class tile_view {
+ public:
+  using number = N;
+  static constexpr bool has_planes = true;
+  static constexpr bool is_tiled = true;
+  static constexpr std::size_t floor_words = tile_codes<N::bits>::words;
+
+  explicit tile_view(const shared_floor_tensor<N>& weights)
+      : grid_(&weights.grid()),
+        first_(weights.words().data()),
+        members_(weights.members()),
+        tile_words_(weights.tile_words()),
+        panel_words_(weights.tiles_in_panel() * weights.tile_words()) {}
+
+  const tensor_grid<N>& grid() const { return *grid_; }
+  std::size_t members() const { return members_; }
+  std::size_t tile_words() const { return tile_words_; }
+  std::size_t panel_words() const { return panel_words_; }
+
+  // The tiles of 16 rows, of which `row` is one.
+  PLURIA_INLINE const std::uint32_t* panel(std::size_t row) const {
+    return first_ + row / row_tile::rows * panel_words_;
+  }
+
+  // Block `index` of the 16 rows, row by row.
+  template <class Arch>
+  void rows(std::size_t row, std::size_t index, const row_places& out) const {
+    rows_of_tiles<N::bits, Arch>(panel(row) + shared_floor_tensor<N>::tiles_in_block * index * tile_words_, members_,
+                                 out);
+  }
+
+ private:
+  const tensor_grid<N>* grid_;
+  const std::uint32_t* first_;
+  std::size_t members_;
+  std::size_t tile_words_;
+  std::size_t panel_words_;
 };
 
 // Makes the planes of members out of their positions' fractions.
@@ -252,10 +291,14 @@ void for_each_view(const packed_members<N>& weights, Work&& work) {
          member);
   }
 }
+template <class M>
+inline constexpr bool is_shared_floor = false;
+template <number_system N>
+inline constexpr bool is_shared_floor<shared_floor_tensor<N>> = true;
+
 template <class Arch, number_system N, class Work>
 void for_each_view(const shared_floor_tensor<N>& weights, Work&& work) {
-  work(block_view<N, plane_place::stored>(weights.grid(), weights.words(), weights.block_words(), weights.members()),
-       std::size_t{0});
+  work(tile_view<N>(weights), std::size_t{0});
 }
 template <class Arch, number_system N, int F, class Generator, class Work>
 void for_each_view(const fixed_point_members<N, F, Generator>& weights, Work&& work) {

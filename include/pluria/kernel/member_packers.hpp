@@ -45,15 +45,17 @@ struct packed_blocks {
   }
 };
 
-// The blocks of a shared_floor_tensor: floors, then a plane for each member.
+// Blocks of members over a shared floor, row after row as they are sampled: floors, then a plane for each member, from
+// block number `first` on.
 struct shared_floor_blocks {
-  std::uint32_t* first;
+  std::uint32_t* place;
   std::size_t members;
+  std::uint64_t first = 0;
 
   std::size_t size() const noexcept { return members; }
   template <class Split>
   PLURIA_INLINE std::uint32_t* at(std::uint64_t number) const {
-    return first + number * (packed_block<Split::bits>::words + 4 * members);
+    return place + (number - first) * (packed_block<Split::bits>::words + 4 * members);
   }
   template <class Split>
   PLURIA_INLINE void begin(const Split& block, std::uint64_t number) const {

@@ -12,6 +12,7 @@
 #include <pluria/core/parallel.hpp>
 #include <pluria/kernel/block_reader.hpp>
 #include <pluria/kernel/member_packers.hpp>
+#include <pluria/kernel/tile_rows.hpp>
 #include <pluria/number/concept.hpp>
 #include <pluria/random/address.hpp>
 #include <pluria/rounding/bernoulli.hpp>
@@ -57,6 +58,9 @@ std::int32_t member_code(const basic_bernoulli<Generator>& rounding, std::int32_
 }
 
 namespace detail {
+
+// Bytes of rows that a thread samples before they become tiles, at least 16 rows: half of a second-level cache.
+inline constexpr std::size_t tiled_bytes = std::size_t{1} << 19;
 
 // Some rows of a tensor.
 struct row_range {
@@ -181,8 +185,32 @@ shared_floor_tensor<N> sample_shared_floor(const tensor& weights, std::shared_pt
   weights.expect_weights();
   shared_floor_tensor<N> members(std::move(grid), count);
   detail::expect_grid_of(weights, members.grid().map);
-  detail::pack_members(weights, detail::all_rows(weights), detail::block_reader<N, Arch>(weights, members.grid()),
-                       rounding, first, threads, detail::shared_floor_blocks{members.data(), count});
+  // Sampled row by row, so many rows at once that they become tiles while they are in cache.
+  const std::size_t blocks = members.blocks_in_row();
+  const std::size_t block_words = packed_block<N::bits>::words + 4 * count;
+  const std::size_t row_words = blocks * block_words;
+  const std::size_t of_thread = detail::tiled_bytes / (4 * row_tile::rows * std::max<std::size_t>(row_words, 1));
+  const std::size_t at_once =
+      std::max<std::size_t>(of_thread, 1) * static_cast<std::size_t>(thread_count(threads)) * row_tile::rows;
+  aligned_vector<std::uint32_t> rows(std::min(at_once, members.panels() * row_tile::rows) * row_words);
+  const detail::block_reader<N, Arch> reader(weights, members.grid());
+  for (std::size_t row = 0; row < members.rows(); row += at_once) {
+    const std::size_t sampled = std::min(at_once, members.rows() - row);
+    detail::pack_members(weights, {row, sampled}, reader, rounding, first, threads,
+                         detail::shared_floor_blocks{rows.data(), count, row * blocks});
+    const std::size_t panels = (sampled + row_tile::rows - 1) / row_tile::rows;
+    std::fill(rows.begin() + static_cast<std::ptrdiff_t>(sampled * row_words),
+              rows.begin() + static_cast<std::ptrdiff_t>(panels * row_tile::rows * row_words), 0U);
+    parallel_for<division::dealt>(panels, threads, [&](std::size_t panel) {
+      const std::uint32_t* from = rows.data() + panel * row_tile::rows * row_words;
+      std::uint32_t* to =
+          members.data() + (row / row_tile::rows + panel) * members.tiles_in_panel() * members.tile_words();
+      for (std::size_t index = 0; index < blocks; ++index) {
+        detail::tile_block<N::bits, Arch>(from + index * block_words, row_words, count, to);
+        to += members.tiles_in_block * members.tile_words();
+      }
+    });
+  }
   return members;
 }
 

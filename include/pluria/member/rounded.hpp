@@ -11,6 +11,7 @@
 #include <pluria/random/address.hpp>
 #include <pluria/tensor/checkpoint.hpp>
 #include <pluria/tensor/packing.hpp>
+#include <pluria/tensor/row_tiles.hpp>
 
 #include <cstddef>
 #include <cstdint>
@@ -71,6 +72,9 @@ class rounded_members {
       storage_.weights += current.size();
       storage_.padded_weights += current.rows() * blocks_per_row(current.columns()) * block_size;
       storage_.code_bits += grids_.back()->code_bits();
+      const std::size_t tiled_rows = (current.rows() + row_tile::rows - 1) / row_tile::rows * row_tile::rows;
+      storage_.tiled_weights += tiled_rows * blocks_per_row(current.columns()) * block_size;
+      storage_.tiled_code_bits += grids_.back()->code_bits() / current.rows() * tiled_rows;
       storage_.granule_bits += grids_.back()->granule_bits();
       storage_.saturated += grids_.back()->saturated;
     }
@@ -109,12 +113,14 @@ class rounded_members {
 
   /// What one member takes in packed form, and what all of them share.
   struct storage {
-    std::size_t weights = 0;         ///< rounded weights
-    std::size_t padded_weights = 0;  ///< rounded weights and what fills their rows' last blocks
-    std::size_t code_bits = 0;       ///< of one member, padding included
-    std::size_t granule_bits = 0;    ///< shared by all members
-    std::size_t saturated = 0;       ///< rounded weights beyond their grid, for which rounding is biased
-    std::size_t kept_bytes = 0;      ///< tensors that are not rounded, shared by all members
+    std::size_t weights = 0;          ///< rounded weights
+    std::size_t padded_weights = 0;   ///< rounded weights and what fills their rows' last blocks
+    std::size_t tiled_weights = 0;    ///< the same where rows are filled up to tiles of 16, too
+    std::size_t code_bits = 0;        ///< of one member, padding included
+    std::size_t tiled_code_bits = 0;  ///< the same in tiles
+    std::size_t granule_bits = 0;     ///< shared by all members
+    std::size_t saturated = 0;        ///< rounded weights beyond their grid, for which rounding is biased
+    std::size_t kept_bytes = 0;       ///< tensors that are not rounded, shared by all members
   };
   const storage& packed_storage() const noexcept { return storage_; }
 

@@ -5,15 +5,17 @@
 //
 //   code of member k = floor + bit k
 //
-// Layout, made to be read once and in one direction by the products of all members (kernel/matvec.hpp): row after row;
-// in a row, for each block of 128 columns, the floors as packing.hpp lays out b-bit codes (INT-4: 64 bytes), then for
-// each member a plane of 128 bits in kernel_place's order (16 bytes). Ten INT-4 members are 14 bits per weight, in 224
-// bytes for 128 columns. Separate planes would need S + 1 places in memory to be read at once.
+// Layout, made to be read once and in one direction by the products of all members (kernel/tile_products.hpp): 16 rows
+// after the other; of these, 32 columns after the other; of these 512 elements the floors, 64 b bytes, then for each
+// member a plane of 64 bytes, both as row_tiles.hpp lays them out. Ten INT-4 members are 14 bits per weight, in 896
+// bytes for a tile. Separate planes would need S + 1 places in memory to be read at once. Rows are padded to 16 with
+// words of 0, columns to 128 with weights of 0.
 
 #include <pluria/core/aligned_vector.hpp>
 #include <pluria/core/error.hpp>
 #include <pluria/number/concept.hpp>
 #include <pluria/tensor/packing.hpp>
+#include <pluria/tensor/row_tiles.hpp>
 #include <pluria/tensor/tensor_grid.hpp>
 
 #include <algorithm>
@@ -29,16 +31,16 @@ template <number_system N>
 class shared_floor_tensor {
  public:
   using number = N;
-  using block = packed_block<N::bits>;
+  using floors = tile_codes<N::bits>;
   static constexpr std::size_t max_members = 64;
-  static constexpr std::size_t plane_words = block_size / 32;
+  static constexpr std::size_t tiles_in_block = block_size / row_tile::columns;
 
-  /// Room for `members` members, 1..64, else precondition_error; what they are is unspecified until a kernel fills the
-  /// blocks. Throws precondition_error without a grid.
+  /// Room for `members` members, 1..64, else precondition_error; floors and bits are 0 until a kernel fills the tiles.
+  /// Throws precondition_error without a grid.
   shared_floor_tensor(std::shared_ptr<const tensor_grid<N>> grid, std::size_t members)
       : grid_((require(grid != nullptr, "shared_floor_tensor: a grid is needed"), std::move(grid))), members_(members) {
     require(members >= 1 && members <= max_members, "shared_floor_tensor: 1 to 64 members");
-    words_.resize(rows() * blocks_in_row() * block_words());
+    words_.resize(panels() * tiles_in_panel() * tile_words(), 0U);
   }
 
   std::size_t rows() const noexcept { return grid_->map.rows(); }
@@ -48,29 +50,28 @@ class shared_floor_tensor {
   const tensor_grid<N>& grid() const noexcept { return *grid_; }
   const std::shared_ptr<const tensor_grid<N>>& shared_grid() const noexcept { return grid_; }
 
-  /// The words of a block: floors, then planes.
-  std::size_t block_words() const noexcept { return block::words + members_ * plane_words; }
+  /// 16 rows each; the last is padded.
+  std::size_t panels() const noexcept { return (rows() + row_tile::rows - 1) / row_tile::rows; }
+  std::size_t tiles_in_panel() const noexcept { return blocks_in_row() * tiles_in_block; }
+  /// The words of a tile: floors, then planes.
+  std::size_t tile_words() const noexcept { return floors::words + members_ * row_tile::plane_words; }
 
-  /// The floors of block `index` of row `row`.
-  std::span<const std::uint32_t, block::words> floors(std::size_t row, std::size_t index) const noexcept {
-    return std::span<const std::uint32_t, block::words>(block_at(row, index), block::words);
-  }
-  /// The plane of a member in that block.
-  std::span<const std::uint32_t, plane_words> plane(std::size_t row, std::size_t index,
-                                                    std::size_t member) const noexcept {
-    return std::span<const std::uint32_t, plane_words>(block_at(row, index) + block::words + member * plane_words,
-                                                       plane_words);
+  /// Tile `index` of the rows from 16 * panel on.
+  std::span<const std::uint32_t> tile(std::size_t panel, std::size_t index) const noexcept {
+    return std::span(words_).subspan((panel * tiles_in_panel() + index) * tile_words(), tile_words());
   }
 
-  /// All words, block after block.
+  /// All words, tile after tile.
   std::span<const std::uint32_t> words() const noexcept { return words_; }
   std::uint32_t* data() noexcept { return words_.data(); }
 
   /// The code of one weight in one member.
   std::int32_t code(std::size_t member, std::size_t row, std::size_t column) const noexcept {
-    const std::size_t place = kernel_place(column % block_size);
-    const std::uint32_t up = plane(row, column / block_size, member)[place / 32] >> place % 32 & 1U;
-    const std::uint32_t floor = block::at(floors(row, column / block_size), column % block_size);
+    const auto words = tile(row / row_tile::rows, column / row_tile::columns);
+    const std::size_t r = row % row_tile::rows;
+    const std::size_t c = column % row_tile::columns;
+    const std::uint32_t floor = floors::at(words.data(), r, c);
+    const std::uint32_t up = row_tile::bit(words.data() + floors::words + member * row_tile::plane_words, r, c);
     return static_cast<std::int32_t>(floor + up) + N::min_code;
   }
 
@@ -80,13 +81,13 @@ class shared_floor_tensor {
     require(first.grid_ == second.grid_ || *first.grid_ == *second.grid_, "shared_floor_tensor: members share a grid");
     require(first.members_ + second.members_ <= max_members, "shared_floor_tensor: 64 members at most");
     shared_floor_tensor both(first.grid_, first.members_ + second.members_);
-    const std::size_t blocks = first.rows() * first.blocks_in_row();
-    for (std::size_t number = 0; number < blocks; ++number) {
-      const std::uint32_t* a = first.words_.data() + number * first.block_words();
-      const std::uint32_t* b = second.words_.data() + number * second.block_words();
-      require(std::equal(a, a + block::words, b), "shared_floor_tensor: members of one tensor share their floors");
-      std::uint32_t* end = std::copy_n(a, first.block_words(), both.words_.data() + number * both.block_words());
-      std::copy_n(b + block::words, second.members_ * plane_words, end);
+    const std::size_t tiles = first.panels() * first.tiles_in_panel();
+    for (std::size_t number = 0; number < tiles; ++number) {
+      const std::uint32_t* a = first.words_.data() + number * first.tile_words();
+      const std::uint32_t* b = second.words_.data() + number * second.tile_words();
+      require(std::equal(a, a + floors::words, b), "shared_floor_tensor: members of one tensor share their floors");
+      std::uint32_t* end = std::copy_n(a, first.tile_words(), both.words_.data() + number * both.tile_words());
+      std::copy_n(b + floors::words, second.members_ * row_tile::plane_words, end);
     }
     return both;
   }
@@ -100,10 +101,6 @@ class shared_floor_tensor {
   }
 
  private:
-  const std::uint32_t* block_at(std::size_t row, std::size_t index) const noexcept {
-    return words_.data() + (row * blocks_in_row() + index) * block_words();
-  }
-
   std::shared_ptr<const tensor_grid<N>> grid_;
   std::size_t members_;
   aligned_vector<std::uint32_t> words_;
