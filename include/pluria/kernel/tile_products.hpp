@@ -82,6 +82,8 @@ template <std::size_t Count, granule_width Width, class View, class Arch>
   constexpr std::size_t slices = row_tile::rows / words::size;
   const std::size_t line_words = 2 * row.x->count();
   lanes::unrolled<slices>([&](auto slice) PLURIA_INLINE_LAMBDA {
+    // The first pass asks for what all of them read: behind it a panel is in second-level cache.
+    const std::size_t lines = m == 0 && slice == 0 ? row.tile_words / 16 : 0;
     tile_sum<Width>* const place = sums + words::size * slice;
     std::array<ints, Count> totals;
     totals.fill(ints(0));
@@ -99,14 +101,9 @@ template <std::size_t Count, granule_width Width, class View, class Arch>
       const auto* planes = reinterpret_cast<const std::byte*>(tile + View::floor_words + row_tile::plane_words * m) +
                            words::size / 2 * slice;
       for (std::size_t a = 0; a < 4; ++a) {
-        if constexpr (slice == 0) {
-          // Asked for a few lines at a time: all at once would wait for each other.
-          for (std::size_t line = a; line < View::floor_words / 16; line += 4) {
-            lanes::request_line(tile + words_ahead + 16 * line);
-          }
-          for (std::size_t n = a; n < Count; n += 4) {
-            lanes::request_line(tile + words_ahead + View::floor_words + 16 * (m + n));
-          }
+        // Asked for a few lines at a time: all at once would wait for each other.
+        for (std::size_t line = a; line < lines; line += 4) {
+          lanes::request_line(tile + words_ahead + 16 * line);
         }
         const std::array<words, 2> floors = codes_of_tile<number::bits, Arch>(tile, a, slice);
         lanes::unrolled<Count>([&](auto n) PLURIA_INLINE_LAMBDA {
