@@ -207,7 +207,8 @@ inline constexpr bool has_pair_sums =
 
 // Sums of products of two neighbours: bytes without sign and bytes with, to 16 bits, which saturate.
 template <class Arch>
-PLURIA_INLINE words<Arch> byte_pair_sums(const words<Arch>& codes, const words<Arch>& values) noexcept {
+PLURIA_INLINE words<Arch> byte_pair_sums([[maybe_unused]] const words<Arch>& codes,
+                                         [[maybe_unused]] const words<Arch>& values) noexcept {
 #if defined(__AVX512BW__)
   if constexpr (words<Arch>::size == 16) {
     return _mm512_maddubs_epi16(codes.data, values.data);
@@ -227,7 +228,8 @@ PLURIA_INLINE words<Arch> byte_pair_sums(const words<Arch>& codes, const words<A
 
 // The same of 16-bit integers with sign, to 32 bits.
 template <class Arch>
-PLURIA_INLINE ints<Arch> half_pair_sums(const words<Arch>& a, const words<Arch>& b) noexcept {
+PLURIA_INLINE ints<Arch> half_pair_sums([[maybe_unused]] const words<Arch>& a,
+                                        [[maybe_unused]] const words<Arch>& b) noexcept {
 #if defined(__AVX512BW__)
   if constexpr (words<Arch>::size == 16) {
     return _mm512_madd_epi16(a.data, b.data);
