@@ -61,14 +61,15 @@ inline std::vector<float> metadata_numbers(const checkpoint& source, const std::
   }
   std::vector<float> numbers;
   const char* text = entry->second.c_str();
+  const char* const last = text + entry->second.size();  // a zero byte may stand before it
   for (;;) {
     char* end = nullptr;
     numbers.push_back(std::strtof(text, &end));
-    if (end == text || (*end != ',' && *end != '\0') || !std::isfinite(numbers.back())) {
+    if (end == text || (*end != ',' && end != last) || !std::isfinite(numbers.back())) {
       throw bad_input(mismatch_message(source.file() + ": metadata \"" + key + "\"", "comma-separated numbers",
                                        "\"" + entry->second + "\""));
     }
-    if (*end == '\0') {
+    if (end == last) {
       return numbers;
     }
     text = end + 1;
