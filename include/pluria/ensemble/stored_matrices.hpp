@@ -27,7 +27,7 @@ struct stored_form {
 };
 
 /// Makes the matrix of a tensor, by name: stored, or, where the rule keeps it, as it is and shared by all members.
-/// Throws as rounded_members::stored. `source` must outlive the result, not the matrices.
+/// Throws as rounded_members::stored and dense_matrix::shared. `source` must outlive the result, not the matrices.
 inline std::function<any_matrix(std::string_view name)> stored_matrices(const rounded_members& source,
                                                                         const stored_form& chosen) {
   return [&source, chosen](std::string_view name) {
