@@ -133,7 +133,8 @@ TEST_CASE("results are added where their member, token and row are, and nowhere 
         [&](std::size_t row, std::size_t, const auto&, std::int32_t* sums) {
           for (std::size_t product = 0; product < 6; ++product) {
             for (std::size_t r = 0; r < 2; ++r) {
-              sums[sums_of_panel * product + 16 * r + product] += static_cast<std::int32_t>(row + r);  // three blocks
+              sums[sums_of_panel<std::decay_t<decltype(view)>> * product + 16 * r + product] +=
+                  static_cast<std::int32_t>(row + r);  // three blocks
             }
           }
         },

@@ -11,9 +11,9 @@
 #include <pluria/core/lanes.hpp>
 #include <pluria/core/widen.hpp>
 #include <pluria/kernel/block_scales.hpp>
-#include <pluria/kernel/panel_reader.hpp>
 #include <pluria/number/concept.hpp>
 #include <pluria/tensor/packing.hpp>
+#include <pluria/tensor/row_tiles.hpp>
 #include <pluria/tensor/tensor_grid.hpp>
 
 #include <algorithm>
@@ -70,7 +70,7 @@ class block_values {
     looked_up_values<WithNext, Arch> result;
     for (std::size_t run = 0; run < 8; ++run) {
       const std::size_t granule = row * per_row_ + places_[8 * index + run];
-      const value_table<N>& table = table_of_granule(granule, row % panel_rows * 8 + run);
+      const value_table<N>& table = table_of_granule(granule, row % row_tile::rows * 8 + run);
       for (std::size_t a = 0; a < 4; ++a) {
         const std::size_t first = run % 2 * 64 + 16 * a + run / 2 * 4;
         for (std::size_t place = first; place < first + 4; ++place) {
@@ -100,8 +100,8 @@ class block_values {
   const tensor_grid<N>* grid_;
   std::size_t in_row_;
   std::size_t per_row_ = 0;
-  std::vector<std::size_t> places_;                 // of the granules in a row, one for each 16 columns
-  std::array<std::size_t, 8 * panel_rows> made_{};  // the granule of each table
+  std::vector<std::size_t> places_;                     // of the granules in a row, one for each 16 columns
+  std::array<std::size_t, 8 * row_tile::rows> made_{};  // the granule of each table
   std::vector<value_table<N>> tables_;
 };
 

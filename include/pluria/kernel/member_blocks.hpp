@@ -186,8 +186,12 @@ class tile_view {
   // Block `index` of the 16 rows, row by row.
   template <class Arch>
   void rows(std::size_t row, std::size_t index, const row_places& out) const {
-    rows_of_tiles<N::bits, Arch>(panel(row) + shared_floor_tensor<N>::tiles_in_block * index * tile_words_, members_,
-                                 out);
+    const std::size_t words = shared_floor_tensor<N>::tiles_in_block * tile_words_;
+    const std::uint32_t* const tiles = panel(row) + index * words;
+    for (std::size_t word = 0; word < words; word += 16) {
+      lanes::request_line(tiles + words_ahead + word);
+    }
+    rows_of_tiles<N::bits, Arch>(tiles, members_, out);
   }
 
  private:

@@ -48,7 +48,7 @@ template <bool Single, class View, class Arch>
               const auto values = load_bytes<Arch>(values_of_block + input * (block_size / 4));
               lanes::unrolled<rows_at_once>([&](auto r) PLURIA_INLINE_LAMBDA {
                 const auto& codes = codes_of(r);
-                std::int32_t* const sum = sums + product * sums_of_panel + 16 * r;
+                std::int32_t* const sum = sums + product * sums_of_panel<View> + 16 * r;
                 lanes::unrolled<unpacked::slices>([&](auto slice) PLURIA_INLINE_LAMBDA {
                   ints total = ints::load_aligned(sum + width * slice);
                   lanes::unrolled<2>([&](auto half) PLURIA_INLINE_LAMBDA {
@@ -116,7 +116,7 @@ template <bool Single, bool Paired, class View, class Arch>
               });
               lanes::unrolled<rows_at_once>([&](auto r) PLURIA_INLINE_LAMBDA {
                 const auto& codes = codes_of(r);
-                float* const sum = sums + product * sums_of_panel + 16 * r;
+                float* const sum = sums + product * sums_of_panel<View> + 16 * r;
                 lanes::unrolled<unpacked::slices>([&](auto slice) PLURIA_INLINE_LAMBDA {
                   floats total = floats::load_aligned(sum + width * slice);
                   ints of_block = none[0][slice];
@@ -178,7 +178,7 @@ template <class View, class Arch>
         for (std::size_t m = 0; m < members; ++m) {
           for (std::size_t t = 0; t < map.tokens; ++t) {
             const float* values = values_of_block + map.input(m, t) * block_size;
-            float* sum = sums + (m * map.tokens + t) * sums_of_panel;
+            float* sum = sums + (m * map.tokens + t) * sums_of_panel<View>;
             lanes::unrolled<slices>([&](auto slice) PLURIA_INLINE_LAMBDA {
               std::array<floats, 2> totals{floats::load_aligned(sum + width * slice), floats(0.0F)};
               lanes::unrolled<4>([&](auto a) PLURIA_INLINE_LAMBDA {

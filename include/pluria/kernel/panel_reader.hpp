@@ -23,8 +23,13 @@ namespace pluria::detail {
 // from there by all of them. With one row, the sums of few members would wait for each other.
 inline constexpr std::size_t panel_rows = 8;
 
+// Where rows come in tiles, all of a tile: they are made rows at once.
+template <class View>
+inline constexpr std::size_t rows_of_panel = View::is_tiled ? row_tile::rows : panel_rows;
+
 // Of one product.
-inline constexpr std::size_t sums_of_panel = panel_rows * 16;
+template <class View>
+inline constexpr std::size_t sums_of_panel = rows_of_panel<View> * 16;
 
 // Where the results go: one row of `stride` floats for each token, `member_rows` of them for each member.
 struct output_rows {
@@ -136,7 +141,6 @@ class panel_reader {
 
   template <class Work>
   PLURIA_INLINE void tiled_rows(std::size_t first, std::size_t rows, Work& work) {
-    static_assert(row_tile::rows % panel_rows == 0);
     for (std::size_t index = 0; index < blocks_; ++index) {
       view_.template rows<Arch>(first, index, {floors_.data(), block_size / 4, planes_.data(), 4 * view_.members()});
       for_each_codes(
@@ -197,25 +201,27 @@ PLURIA_INLINE void for_each_product(const block_codes<View, Arch, Rows>& block, 
 
 // Rows first .. last - 1 of the products, panel by panel: add_block(row, index, codes, sums) adds a block of `Rows`
 // rows to the sums of every product, member after member, token after token: 16 for each row of the panel, those of a
-// row 16 behind the last one's, those of a product panel_rows * 16. Then what results_of(row, rows) gives, called with
+// row 16 behind the last one's, those of a product sums_of_panel. Then what results_of(row, rows) gives, called with
 // (input, sums, stride, out), adds what they become to `rows` results of a product, whose sums are `stride` apart.
 template <class Sum, class Arch, std::size_t Rows, class View, class AddBlock, class ResultsOf>
 PLURIA_INLINE void for_each_panel(const View& view, std::size_t first, std::size_t last, const token_map& map,
                                   const output_rows& y, AddBlock&& add_block, ResultsOf&& results_of) {
   const std::size_t products = view.members() * map.tokens;
   panel_reader<View, Arch, Rows> read(view, blocks_per_row(view.grid().map.columns()));
-  aligned_vector<Sum> sums(products * sums_of_panel);
-  for (std::size_t row = first; row < last; row += panel_rows) {
-    const std::size_t rows = std::min(panel_rows, last - row);
+  aligned_vector<Sum> sums(products * sums_of_panel<View>);
+  for (std::size_t row = first, rows = 0; row < last; row += rows) {
+    rows = std::min(rows_of_panel<View> - (View::is_tiled ? row % row_tile::rows : 0), last - row);
     std::fill(sums.begin(), sums.end(), Sum{});
     read(row, rows, [&](std::size_t r, std::size_t index, const auto& block) PLURIA_INLINE_LAMBDA {
       add_block(row + r, index, block, sums.data() + r * 16);
     });
-    const auto add_results = results_of(row, rows);
-    for (std::size_t m = 0; m < view.members(); ++m) {
-      for (std::size_t t = 0; t < map.tokens; ++t) {
-        const Sum* const of_product = sums.data() + (m * map.tokens + t) * sums_of_panel;
-        add_results(map.input(m, t), of_product, 16, y.row(m, t) + row);
+    for (std::size_t r = 0; r < rows; r += panel_rows) {
+      const auto add_results = results_of(row + r, std::min(panel_rows, rows - r));
+      for (std::size_t m = 0; m < view.members(); ++m) {
+        for (std::size_t t = 0; t < map.tokens; ++t) {
+          const Sum* const of_product = sums.data() + (m * map.tokens + t) * sums_of_panel<View> + 16 * r;
+          add_results(map.input(m, t), of_product, 16, y.row(m, t) + row + r);
+        }
       }
     }
   }

@@ -13,6 +13,7 @@
 #include <pluria/kernel/block_scales.hpp>
 #include <pluria/kernel/inputs.hpp>
 #include <pluria/kernel/panel_reader.hpp>
+#include <pluria/kernel/tile_rows.hpp>
 #include <pluria/kernel/unpack.hpp>
 #include <pluria/tensor/packing.hpp>
 #include <pluria/tensor/row_tiles.hpp>
@@ -24,9 +25,6 @@
 #include <type_traits>
 
 namespace pluria::detail {
-
-// How far ahead of a tile memory is asked for: in first-level cache it would be out again.
-inline constexpr std::size_t words_ahead = 2048;
 
 // Codes 2 a + h, h = 0 and 1, of a slice of rows: element (r, 16 h + 4 a + c) in word r, byte c.
 template <int Bits, class Arch>

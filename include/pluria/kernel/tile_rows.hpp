@@ -16,6 +16,9 @@
 
 namespace pluria::detail {
 
+// How far ahead of a tile memory is asked for: in first-level cache it would be out again.
+inline constexpr std::size_t words_ahead = 2048;
+
 using words_of_rows = std::array<std::uint32_t, 16 * row_tile::rows>;
 
 // One block of 16 rows, as packed codes and planes in kernel_place's order, `row_words` apart, to its four tiles.
