@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: MIT
 #pragma once
-// The products y_k = W_k x_k of all members k of a tensor in one pass over its storage: every block of codes is read
-// and unpacked once, every member adds its plane of bits (member_blocks.hpp) and multiplies its own input. Where memory
-// is the limit, as in decoding one token at a time, members over a shared floor cost next to nothing.
+// The products y_k = W_k x_k of all members k of a tensor in one pass over its storage: codes are read and unpacked
+// once, every member adds its plane of bits (member_blocks.hpp) and multiplies its own input; int8 inputs over a shared
+// floor by tiles of 16 rows (tile_products.hpp), all others by blocks of a row (panel_products.hpp). Where memory is the
+// limit, as in decoding one token at a time, members over a shared floor cost next to nothing.
 //
 // Activations are float32, or int8 with one scale for each token (inputs.hpp).
 //  - float32: products and sums are fused (where the machine can; so all machines that can have the same bits), 16 sums
@@ -11,7 +12,8 @@
 //    n / (1 - n) * sum |w x|.
 //  - int8: integers, exact: stored codes (without sign) times int8 activations, summed in 32 bits, which holds for
 //    max_int8_columns columns; then y = token scale * granule scale * sum. Per-channel and per-tensor granules need one
-//    float operation for each output; smaller granules are summed in floats, in one order on all machines.
+//    float operation for each output; smaller granules are summed in floats, in one order on all machines, which is
+//    another one over a shared floor than packed.
 
 #include <pluria/core/error.hpp>
 #include <pluria/core/lanes.hpp>

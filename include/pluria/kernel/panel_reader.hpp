@@ -53,8 +53,8 @@ struct token_map {
 };
 
 // Rows of a panel whose floors stay in registers while the members go by, so that an input is loaded once for all of
-// them. With the 32 registers of AVX-512 four rows take .89 to .9 of the time of one after the other (a step of
-// decoding, eight members); eight are no faster, and take a compiler twice as long.
+// them. With the 32 registers of AVX-512 four rows take .89 to .9 of the time of one after the other (eight members);
+// eight are no faster, and take a compiler twice as long.
 template <class Arch>
 inline constexpr std::size_t rows_in_registers = lanes::words<Arch>::size == 16 ? 4 : 1;
 
