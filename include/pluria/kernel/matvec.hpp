@@ -2,8 +2,8 @@
 #pragma once
 // The products y_k = W_k x_k of all members k of a tensor in one pass over its storage: codes are read and unpacked
 // once, every member adds its plane of bits (member_blocks.hpp) and multiplies its own input; int8 inputs over a shared
-// floor by tiles of 16 rows (tile_products.hpp), all others by blocks of a row (panel_products.hpp). Where memory is the
-// limit, as in decoding one token at a time, members over a shared floor cost next to nothing.
+// floor by tiles of 16 rows (tile_products.hpp), all others by blocks of a row (panel_products.hpp). Where memory is
+// the limit, as in decoding one token at a time, members over a shared floor cost next to nothing.
 //
 // Activations are float32, or int8 with one scale for each token (inputs.hpp).
 //  - float32: products and sums are fused (where the machine can; so all machines that can have the same bits), 16 sums

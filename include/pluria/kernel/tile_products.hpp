@@ -4,8 +4,8 @@
 // row. For each member 8 registers of codes times 4 columns of its input, which all rows share, add up in one register;
 // it is scaled once a tile where granules are smaller than rows, and nothing is summed across lanes.
 //
-// With eight members on Zen 4 (AVX-512 VNNI) weights from memory take .76 of the time (groups of 32), or .87 (channel), of
-// lanes that hold the columns of one row, whose sums go to memory and back for every row, block and member.
+// With eight members on Zen 4 (AVX-512 VNNI) weights from memory take .76 of the time (groups of 32), or .87 (channel),
+// of lanes that hold the columns of one row, whose sums go to memory and back for every row, block and member.
 
 #include <pluria/core/aligned_vector.hpp>
 #include <pluria/core/bytes.hpp>
