@@ -53,7 +53,7 @@ std::size_t wrong_by_rows(const granule_map& map, std::size_t first) {
   const std::size_t columns = (map.columns() + 127) / 128 * 128;
   std::vector<float> found(columns / width * 16, -1.0F);
   const std::size_t rows = std::min<std::size_t>(16, map.rows() - first);
-  scales.template by_rows<Width>(first, rows, found.data());
+  scales.template by_rows<Width, xsimd::default_arch>(first, rows, found.data());
   std::size_t wrong = 0;
   for (std::size_t row = 0; row < rows; ++row) {
     for (std::size_t column = 0; column < map.columns(); ++column) {

@@ -99,8 +99,8 @@ inline std::vector<std::uint32_t> naive_tile(std::size_t bits, const tile_values
         value = value >> (high - 1) & 1U;
       }
     }
-    const std::vector<std::uint32_t> words = naive_tile_plane(plane);
-    tile.insert(tile.end(), words.begin(), words.end());
+    const std::vector<std::uint32_t> bits_of_plane = naive_tile_plane(plane);
+    tile.insert(tile.end(), bits_of_plane.begin(), bits_of_plane.end());
   }
   return tile;
 }

@@ -126,11 +126,6 @@ TEST_CASE("ten INT-4 members take 896 bytes for 16 rows of 32 columns", "[tensor
   CHECK(form.code_bits() == 4 * 8 * 896);
 }
 
-TEST_CASE("a shared floor is zeros until it is filled", "[tensor]") {
-  const shared_floor_tensor<symmetric_int<4>> form(made_grid<symmetric_int<4>>(granule_map::whole(5, 40)), 3);
-  CHECK(std::count(form.words().begin(), form.words().end(), 0U) == 4 * 7 * 16);
-}
-
 TEMPLATE_LIST_TEST_CASE("members that are appended are those that were made at once, word for word", "[tensor]",
                         all_bits) {
   for (const auto& [rows, columns] : {std::pair<std::size_t, std::size_t>{1, 1}, {3, 129}, {0, 300}, {3, 0}}) {

@@ -21,12 +21,11 @@ struct ensemble_budget {
 /// `members` members in a form of storage: codes of b * S, b + S or b + 4 bits per weight, S the members, plus padding
 /// and granules.
 inline ensemble_budget storage_budget(const rounded_members::storage& storage, storage_form form, std::size_t members) {
-  const std::size_t bit = storage.padded_weights;  // one bit for every weight
   std::size_t codes = members * storage.code_bits;
   if (form == storage_form::shared_floor) {
     codes = storage.tiled_code_bits + members * storage.tiled_weights;
   } else if (form == storage_form::fixed_point) {
-    codes = storage.code_bits + 4 * bit;
+    codes = storage.code_bits + 4 * storage.padded_weights;
   }
   const std::size_t bits = codes + storage.granule_bits;
   return {members, static_cast<double>(bits) / static_cast<double>(storage.weights),

@@ -85,7 +85,7 @@ class block_scales {
 
   // Of `rows` rows from `row` on, 16 at most, in all blocks: 16 scales of each group of 32 columns, or of each run
   // of 16.
-  template <granule_width Width>
+  template <granule_width Width, class Arch>
   void by_rows(std::size_t row, std::size_t rows, float* scales) const {
     constexpr std::size_t in_block = Width == granule_width::run ? 8 : 4;
     const granule* const first = grid_->granules.data() + row * per_row_;

@@ -2,8 +2,8 @@
 #pragma once
 // The inputs of a product in the form and order in which the kernels meet them, made once per product: block after
 // block of 128 columns; in a block, input after input; 128 values in kernel_place's order, zeros behind the last
-// column. As floats, or as int8 with one scale for each input (token): symmetric, to nearest, scale = max|x| / 127,
-// codes -127..127.
+// column; or, for tiles, the words that all inputs have for a lane side by side. As floats, or as int8 with one scale
+// for each input (token): symmetric, to nearest, scale = max|x| / 127, codes -127..127.
 
 #include <pluria/core/aligned_vector.hpp>
 #include <pluria/core/bytes.hpp>
@@ -213,7 +213,7 @@ class int8_inputs {
             alignas(64) std::array<std::int32_t, 32> fours;
             quantize_block<Arch>(values, rounded, codes.data(), input_offsets::of_fours, fours.data(), weight_offset,
                                  sums);
-            result.set_tiles(index, input, codes, fours, kind);
+            result.template set_tiles<Arch>(index, input, codes, fours, kind);
           } else {
             const std::size_t place = result.places_.at(index, input);
             quantize_block<Arch>(values, rounded, result.codes_.data() + place * block_size, kind,
@@ -249,6 +249,7 @@ class int8_inputs {
   std::int32_t sum(std::size_t input) const noexcept { return sums_[input]; }
 
  private:
+  template <class Arch>
   void set_tiles(std::size_t index, std::size_t input, const std::array<std::int8_t, block_size>& codes,
                  const std::array<std::int32_t, 32>& fours, input_offsets kind) {
     for (std::size_t i = 0; i < 4; ++i) {
@@ -262,12 +263,11 @@ class int8_inputs {
           sums[half] += fours[word];
         }
       }
-      std::int32_t* const offsets = offsets_.data() + 2 * number * count_;
       if (kind == input_offsets::of_pairs) {
-        offsets[input] = sums[0] + sums[1];
+        offsets_[2 * number * count_ + input] = sums[0] + sums[1];
       } else if (kind == input_offsets::of_fours) {
-        offsets[2 * input] = sums[0];
-        offsets[2 * input + 1] = sums[1];
+        offsets_[2 * (number * count_ + input)] = sums[0];
+        offsets_[2 * (number * count_ + input) + 1] = sums[1];
       }
     }
   }

@@ -83,7 +83,10 @@ class tile_decoder {
       } else {
         codes.floors = unpack<number::bits, Arch>(block_at(row, index));
       }
-      codes.planes = reinterpret_cast<const std::byte*>(planes_.data() + place * 4 * view_.members());
+      codes.planes = nullptr;
+      if constexpr (View::has_planes) {
+        codes.planes = reinterpret_cast<const std::byte*>(planes_.data() + place * 4 * view_.members());
+      }
       decode(row, index, codes.of(member), out + place * block_size);
     });
   }

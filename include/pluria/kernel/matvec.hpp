@@ -117,7 +117,7 @@ inline product_request checked_request(const char* called, const product_size& s
           threads};
 }
 
-// Products of a row whose sums are kept at once: 64 bytes each, panel_rows of them.
+// Products whose sums are kept at once: 64 bytes each, for each row of a panel, or for all rows of a tile.
 inline constexpr std::size_t most_products = 64;
 
 // Calls add(inputs, way through the rows) with what a storage multiplies int8 inputs with. The unusual granules, runs
@@ -160,24 +160,21 @@ void add_int8_products(const M& weights, const input_rows& x, Add&& add) {
   }
 }
 
-// y += products, row by row of the storage, for any number of tokens: what there is without a matrix library.
+// y += products, row by row of the storage, of inputs that are finite.
 template <class Arch, member_storage M>
-void add_by_rows(const M& weights, const product_request& asked) {
-  using number = typename M::number;
-  if (weights.rows() == 0 || weights.columns() == 0) {
-    return;
-  }
-  check_finite_inputs(asked.x);
+void add_checked_rows(const M& weights, const product_request& asked) {
   const bool shared = asked.x.count == asked.tokens;
-  if (is_shared_floor<M> && shared && asked.tokens == 1 && weights.members() > 1 &&
-      asked.activations == activation_type::int8) {
-    // Tiles meet an input for each member: the same one, again and again.
-    product_request own = asked;
-    own.x = {asked.x.values, weights.members(), asked.x.columns, 0};
-    return add_by_rows<Arch>(weights, own);
+  if constexpr (is_shared_floor<M>) {
+    if (shared && asked.tokens == 1 && weights.members() > 1 && asked.activations == activation_type::int8 &&
+        has_paired_granules(weights.grid().map)) {
+      // Tiles meet an input for each member: the same one, again and again.
+      product_request own = asked;
+      own.x = {asked.x.values, weights.members(), asked.x.columns, 0};
+      return add_checked_rows<Arch>(weights, own);
+    }
   }
   const token_map map{asked.tokens, shared ? 0 : asked.tokens};
-  // So many tokens at once that the sums of a panel stay in first-level cache.
+  // So many tokens at once that their sums stay in the caches.
   const auto add = [&](const auto& inputs, auto add_rows) {
     for_each_view<Arch>(weights, [&](const auto& view, std::size_t member) {
       const std::size_t at_once = std::max<std::size_t>(1, most_products / view.members());
@@ -199,9 +196,19 @@ void add_by_rows(const M& weights, const product_request& asked) {
     add(float_inputs(asked.x, input_order::by_block), [](auto, const auto& view, const auto&... rest) {
       add_float_rows<std::decay_t<decltype(view)>, Arch>(view, rest...);
     });
-  } else if constexpr (scaled_system<number>) {
+  } else if constexpr (scaled_system<typename M::number>) {
     add_int8_products<Arch>(weights, asked.x, add);
   }
+}
+
+// y += products, row by row of the storage, for any number of tokens: what there is without a matrix library.
+template <class Arch, member_storage M>
+void add_by_rows(const M& weights, const product_request& asked) {
+  if (weights.rows() == 0 || weights.columns() == 0) {
+    return;
+  }
+  check_finite_inputs(asked.x);
+  add_checked_rows<Arch>(weights, asked);
 }
 
 }  // namespace detail

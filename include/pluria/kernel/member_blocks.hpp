@@ -111,9 +111,6 @@ namespace detail {
 enum class plane_place { none, made };
 
 // The blocks of a tensor, one after the other: packed codes, and one plane for each member where there are any.
-//
-// Where they are is part of the type: asking at run time, so that loops are compiled twice and not three times, takes
-// 1.03 times as long for weights from memory.
 template <number_system N, plane_place Planes>
 class block_view {
  public:

@@ -99,8 +99,8 @@ class panel_reader {
   }
 
   // Calls work(r, index, codes) for every block of rows first + r, block by block, `Rows` rows at once: codes are the
-  // block_codes of rows first + r, first + r + 1, ...; behind the last row stands the last again. Meanwhile the same
-  // block of the next panel is asked for.
+  // block_codes of rows first + r, first + r + 1, ...; behind the last row stands the last again. Meanwhile
+  // what comes next is asked for.
   //
   // Two blocks at once, with half the loads and stores of sums, take 0.97 of the time from cache but 1.04 from memory.
   template <class Work>

@@ -185,6 +185,7 @@ shared_floor_tensor<N> sample_shared_floor(const tensor& weights, std::shared_pt
   weights.expect_weights();
   shared_floor_tensor<N> members(std::move(grid), count);
   detail::expect_grid_of(weights, members.grid().map);
+  rounding.bits(name_hash(weights.name()), first + count - 1);  // refused here, if beyond the period, without rows, too
   // Sampled row by row, so many rows at once that they become tiles while they are in cache.
   const std::size_t blocks = members.blocks_in_row();
   const std::size_t block_words = packed_block<N::bits>::words + 4 * count;

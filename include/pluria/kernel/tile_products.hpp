@@ -2,7 +2,8 @@
 #pragma once
 // Products of members over a shared floor with int8 activations, tile by tile (tensor/row_tiles.hpp): a lane for each
 // row. For each member 8 registers of codes times 4 columns of its input, which all rows share, add up in one register;
-// it is scaled once a tile where granules are smaller than rows, and nothing is summed across lanes.
+// it is scaled once a tile (twice with granules of
+// 16) where granules are smaller than rows, and nothing is summed across lanes.
 //
 // With eight members on Zen 4 (AVX-512 VNNI) weights from memory take .76 of the time (groups of 32), or .87 (channel),
 // of lanes that hold the columns of one row, whose sums go to memory and back for every row, block and member.
@@ -229,7 +230,7 @@ void add_int8_tiles(const View& view, std::size_t first, std::size_t last, const
     const std::size_t rows = std::min(rows_of_tile, last - row);
     std::fill(sums.begin(), sums.end(), tile_sum<Width>{});
     if constexpr (Width != granule_width::row) {
-      scales_of.template by_rows<Width>(row, rows, scales.data());
+      scales_of.template by_rows<Width, Arch>(row, rows, scales.data());
     }
     const tile_row tiles{view.panel(row), view.tile_words(), 4 * blocks, &x, scales.data()};
     bool is_added = false;

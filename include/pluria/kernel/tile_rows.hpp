@@ -16,7 +16,8 @@
 
 namespace pluria::detail {
 
-// How far ahead of a tile memory is asked for: in first-level cache it would be out again.
+// How far ahead of a tile memory is asked for, 8 KB, into second-level cache: the first level would have lost it again
+// before it is read.
 inline constexpr std::size_t words_ahead = 2048;
 
 using words_of_rows = std::array<std::uint32_t, 16 * row_tile::rows>;

@@ -111,7 +111,7 @@ class rounded_members {
     return grid->store(rounding_, form, first, count, threads_);
   }
 
-  /// What one member takes in packed form, and what all of them share.
+  /// What one member takes packed for itself, its floors in tiles, and what all members share.
   struct storage {
     std::size_t weights = 0;          ///< rounded weights
     std::size_t padded_weights = 0;   ///< rounded weights and what fills their rows' last blocks

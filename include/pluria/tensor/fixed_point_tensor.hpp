@@ -10,7 +10,7 @@
 //
 // Layout: row after row; in a row, for each block of 128 columns, the codes below (floors) as packing.hpp lays out
 // b-bit codes, then the fractions as it lays out F-bit ones. Two fields, not one of b + F bits, so that 8 bits and more
-// take no layout of their own and what follows is what follows the floors of shared_floor_tensor.
+// take no layout of their own.
 
 #include <pluria/core/aligned_vector.hpp>
 #include <pluria/core/error.hpp>

@@ -119,8 +119,8 @@ requires(Bits >= 1 && Bits <= 8) struct packed_block {
   }
 };
 
-/// The order in which kernels meet the elements of a block (kernel/unpack.hpp), and in which storage made for them
-/// holds one bit each: the place 0..127 of element e = 32 i + 16 h + 4 a + c (h < 2; i, a, c < 4) is 64 h + 16 a + 4 i
+/// The order in which kernels meet the elements of a block (kernel/unpack.hpp), and in which planes of a row hold one
+/// bit each: the place 0..127 of element e = 32 i + 16 h + 4 a + c (h < 2; i, a, c < 4) is 64 h + 16 a + 4 i
 /// + c.
 //
 // Bytes of a word are multiplied and summed by one instruction, and words of a batch have a scale each: so a word holds

@@ -35,12 +35,12 @@ class shared_floor_tensor {
   static constexpr std::size_t max_members = 64;
   static constexpr std::size_t tiles_in_block = block_size / row_tile::columns;
 
-  /// Room for `members` members, 1..64, else precondition_error; floors and bits are 0 until a kernel fills the tiles.
-  /// Throws precondition_error without a grid.
+  /// Room for `members` members, 1..64, else precondition_error; what they are is unspecified until a kernel fills the
+  /// tiles, the rows behind the last one, too. Throws precondition_error without a grid.
   shared_floor_tensor(std::shared_ptr<const tensor_grid<N>> grid, std::size_t members)
       : grid_((require(grid != nullptr, "shared_floor_tensor: a grid is needed"), std::move(grid))), members_(members) {
     require(members >= 1 && members <= max_members, "shared_floor_tensor: 1 to 64 members");
-    words_.resize(panels() * tiles_in_panel() * tile_words(), 0U);
+    words_.resize(panels() * tiles_in_panel() * tile_words());
   }
 
   std::size_t rows() const noexcept { return grid_->map.rows(); }

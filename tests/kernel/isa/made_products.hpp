@@ -4,6 +4,7 @@
 
 #include <pluria/kernel/matvec.hpp>
 #include <pluria/kernel/sample.hpp>
+#include <pluria/number/half_scaled_int.hpp>
 #include <pluria/number/symmetric_int.hpp>
 #include <support/integer_weights.hpp>
 #include <support/tensor_grids.hpp>
@@ -30,9 +31,8 @@ void append_products(const M& weights, std::span<const float> x, std::vector<std
 
 /// Members in every form of storage, with one granule a row and with several, float32 and int8; their words before.
 template <class Arch, class Number>
-void append_members(std::vector<std::uint32_t>& bits) {
+void append_members(std::size_t columns, std::vector<std::uint32_t>& bits) {
   constexpr std::size_t rows = 19;
-  constexpr std::size_t columns = 300;
   constexpr std::size_t members = 10;
   const char* const name = "blocks.0.attn.qkv.weight";
   const auto weights = support::make_tensor(pluria::dtype::f32, name, {rows, columns},
@@ -58,8 +58,10 @@ void append_members(std::vector<std::uint32_t>& bits) {
 template <class Arch>
 std::vector<std::uint32_t> made_products() {
   std::vector<std::uint32_t> bits;
-  append_members<Arch, pluria::symmetric_int<4>>(bits);
-  append_members<Arch, pluria::symmetric_int<8>>(bits);
+  append_members<Arch, pluria::symmetric_int<4>>(300, bits);
+  append_members<Arch, pluria::symmetric_int<8>>(300, bits);
+  // Scales of 16 groups at once, and what is left of them.
+  append_members<Arch, pluria::half_symmetric_int<4>>(700, bits);
   return bits;
 }
 
