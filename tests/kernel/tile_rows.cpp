@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: MIT
 
-#include <pluria/core/aligned_vector.hpp>
 #include <pluria/kernel/tile_rows.hpp>
 #include <support/architectures.hpp>
 #include <support/catch.hpp>
@@ -16,8 +15,6 @@
 #include <vector>
 
 namespace {
-
-using pluria::aligned_vector;
 
 constexpr std::size_t members = 3;
 
@@ -71,7 +68,9 @@ bool is_described() {
       expected.insert(expected.end(), plane.begin(), plane.end());
     }
   }
-  aligned_vector<std::uint32_t> tiles(expected.size(), 0xdeadbeefU);
+  alignas(64) std::array<std::uint32_t, 4 * 16 * (Bits + members)> tiles;
+  tiles.fill(0xdeadbeefU);
+  REQUIRE(tiles.size() == expected.size());
   pluria::detail::tile_block<Bits, Arch>(rows.data(), row_words, members, tiles.data());
   if (!std::equal(tiles.begin(), tiles.end(), expected.begin())) {
     return false;
@@ -79,7 +78,7 @@ bool is_described() {
 
   constexpr std::size_t floor_words = 48;
   constexpr std::size_t plane_words = 4 * members + 3;
-  aligned_vector<std::uint32_t> floors(16 * floor_words);
+  alignas(64) std::array<std::uint32_t, 16 * floor_words> floors{};
   std::vector<std::uint32_t> planes(16 * plane_words);
   pluria::detail::rows_of_tiles<Bits, Arch>(tiles.data(), members,
                                             {floors.data(), floor_words, planes.data(), plane_words});
