@@ -379,7 +379,10 @@ TEST_CASE("every engine continues with members of the same law", "[examples]") {
   const nlohmann::json shared = place.report(arguments + "shared --activations float32");
   CHECK(shared["tokens"] == packed["tokens"]);
   const nlohmann::json int8 = place.report(arguments + "shared");
-  CHECK(int8["tokens"] == place.report(arguments + "packed --activations int8")["tokens"]);
+  // Groups of 32 are summed in another order packed.
+  const nlohmann::json packed_int8 = place.report(arguments + "packed --activations int8");
+  CHECK(ids_of(packed_int8) == ids_of(int8));
+  CHECK(largest_entropy_difference(packed_int8, int8, 12) < 1e-4);
   // Of the first token, which all of them see the same prompt before.
   CHECK(largest_entropy_difference(int8, packed, 1) > 0.0);
   CHECK(largest_entropy_difference(int8, packed, 1) < 0.2);
