@@ -31,6 +31,8 @@ using namespace bench;
 constexpr weight_form forms[] = {
     {"bfloat16", 16},
     {"INT-8 to nearest, channel", 8, storage_form::packed, 1, false, true},
+    {"packed INT-6, channel, S=1", 6, storage_form::packed, 1, false, true},
+    {"packed INT-5, channel, S=1", 5, storage_form::packed, 1, false, true},
     {"packed INT-4, groups of 32, S=1", 4, storage_form::packed, 1, true},
     {"shared floor INT-4, groups of 32, S=1", 4, storage_form::shared_floor, 1, true},
     {"shared floor INT-4, groups of 32, S=4", 4, storage_form::shared_floor, 4, true},
@@ -218,13 +220,17 @@ int main(int count, char** arguments) {
   }
   Eigen::setNbThreads(1);
   const auto small = std::make_shared<models>(small_llama());
-  for (const char* form : {forms[0].name, forms[5].name}) {
+  for (const char* form : {forms[0].name, "shared floor INT-4, groups of 32, S=8"}) {
     register_steps(small, form, {128, 1}, 3);
     register_prefill(small, form, 64);
   }
   const auto large = std::make_shared<models>(large_llama());
   for (const weight_form& form : forms) {
-    for (const setting& at : {setting{128, 1}, setting{2048, 1}, setting{8192, 1}, setting{128, 2}}) {
+    register_steps(large, form.name, {128, 1}, 7);
+    if (form.bits == 6 || form.bits == 5) {
+      continue;  // for the picture of quality
+    }
+    for (const setting& at : {setting{2048, 1}, setting{8192, 1}, setting{128, 2}}) {
       register_steps(large, form.name, at, 7);
     }
     if (form.members <= 8) {  // sixteen take minutes, twice as long as eight

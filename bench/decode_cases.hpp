@@ -144,13 +144,19 @@ struct weight_form {
 };
 
 inline any_quantizer quantizer_of(const weight_form& form) {
-  if (form.bits == 8) {
-    return any_quantizer::with_products(quantizer<symmetric_int<8>>{});
-  }
   if (form.is_grouped) {
     return any_quantizer::with_products(quantizer<half_symmetric_int<4>, per_group>{per_group(32)});
   }
-  return any_quantizer::with_products(quantizer<symmetric_int<4>>{});
+  switch (form.bits) {
+    case 8:
+      return any_quantizer::with_products(quantizer<symmetric_int<8>>{});
+    case 6:
+      return any_quantizer::with_products(quantizer<symmetric_int<6>>{});
+    case 5:
+      return any_quantizer::with_products(quantizer<symmetric_int<5>>{});
+    default:
+      return any_quantizer::with_products(quantizer<symmetric_int<4>>{});
+  }
 }
 
 /// A network on weights in a form, for products by one and by two threads.
