@@ -285,7 +285,8 @@ TEST_CASE("a misshapen tensor is named with both shapes", "[nn]") {
   CHECK(refusal(with_shape("head.weight", {10})) ==
         "net.safetensors: tensor \"head.weight\": expected shape [classes, 32], found [10]");
   CHECK(refusal(with_shape("patch_embed.proj.weight", {32, 3, 4, 4})) ==
-        "net.safetensors: tensor \"patch_embed.proj.weight\": expected a mean and a positive std for each of its 3 "
+        "net.safetensors: tensor \"patch_embed.proj.weight\": expected a finite mean and a finite, positive std for "
+        "each of its 3 "
         "channels, found 1 means, 1 std");
 }
 
@@ -337,10 +338,10 @@ TEST_CASE("metadata that is missing or no number is refused with its text", "[nn
     CHECK(refusal(with_metadata("num_heads", text)) ==
           file + ": metadata \"num_heads\": expected an integer from 1 on, found \"" + text + "\"");
   }
-  CHECK(refusal(with_metadata("mean", "0.1,0.2")) ==
-        file +
-            ": tensor \"patch_embed.proj.weight\": expected a mean and a positive std for each of its 1 channels, "
-            "found 2 means, 1 std");
+  CHECK(refusal(with_metadata("mean", "0.1,0.2")) == file +
+                                                         ": tensor \"patch_embed.proj.weight\": expected a finite mean "
+                                                         "and a finite, positive std for each of its 1 channels, "
+                                                         "found 2 means, 1 std");
   CHECK(refusal(with_metadata("std", "0")).find("positive std") != std::string::npos);
   CHECK(refusal(with_metadata("std", "-0.5")).find("positive std") != std::string::npos);
 }

@@ -290,11 +290,12 @@ TEST_CASE("numbers in metadata are separated by commas, and blanks may follow", 
   const auto mean = [](const std::string& text) { return read_vit_configuration(with_metadata("mean", text)).mean; };
   CHECK(mean("0.485,0.456") == std::vector<float>{0.485F, 0.456F});
   CHECK(mean("0.485, 0.456") == std::vector<float>{0.485F, 0.456F});
+  CHECK(mean(" 1,  2") == std::vector<float>{1.0F, 2.0F});
   CHECK(mean("-1,0") == std::vector<float>{-1.0F, 0.0F});
   CHECK(mean("1e-3,.5") == std::vector<float>{1e-3F, 0.5F});
   for (const char* key : {"mean", "std"}) {
-    for (const std::string text :
-         {"1,2,", "1,,2", "1;2", "1 ,2", "[1,2]", "1,2]", "0,inf", "nan,1", "1,1e39", "1,two"}) {
+    for (const std::string text : {"1,2,", "1,,2", "1;2", "1 ,2", "[1,2]", "1,2]", "0,inf", "nan,1", "1,1e39",
+                                   "1e-60,1", "1,two", "+1,2", "0x1,2", "", " ", "1,2 "}) {
       CHECK(refusal(with_metadata(key, text)) == "net.safetensors: metadata \"" + std::string(key) +
                                                      "\": expected comma-separated numbers, found \"" + text + "\"");
     }
@@ -312,18 +313,25 @@ TEST_CASE("a zero byte does not end what stands in metadata", "[nn]") {
 }
 
 TEST_CASE("every channel has a mean and a positive standard deviation", "[nn]") {
-  const std::string expected =
-      where("patch_embed.proj.weight") + "expected a mean and a positive std for each of its 2 channels, found ";
+  const std::string expected = where("patch_embed.proj.weight") +
+                               "expected a finite mean and a finite, positive std for each of its 2 channels, found ";
   CHECK(refusal(with_metadata("mean", "1")) == expected + "1 means, 2 std");
   CHECK(refusal(with_metadata("std", "1,2,3")) == expected + "2 means, 3 std");
-  for (const char* text : {"1,0", "-0,1", "1,-1", "1e-60,1"}) {
-    CHECK(refusal(with_metadata("std", text)) == expected + "2 means, 2 std");
-  }
+  CHECK(refusal(with_metadata("std", "1,0")) == expected + "mean 0.250000 and std 0.000000 of channel 1");
+  CHECK(refusal(with_metadata("std", "-0,1")) == expected + "mean 0.500000 and std -0.000000 of channel 0");
+  CHECK(refusal(with_metadata("std", "1,-1")) == expected + "mean 0.250000 and std -1.000000 of channel 1");
   const checkpoint source = made_of(vit_tensors(small()));
   CHECK(refusal(source, {.heads = {}, .mean = {1, 2, 3}, .std = {}}) == expected + "3 means, 2 std");
   CHECK(refusal(source, {.heads = {}, .mean = {}, .std = {1}}) == expected + "2 means, 1 std");
   CHECK(refusal(source, {.heads = {}, .mean = {}, .std = {1, std::numeric_limits<float>::quiet_NaN()}}) ==
-        expected + "2 means, 2 std");
+        expected + "mean 0.250000 and std nan of channel 1");
+  constexpr float infinity = std::numeric_limits<float>::infinity();
+  CHECK(refusal(source, {.heads = {}, .mean = {infinity, 1}, .std = {1, 1}}) ==
+        expected + "mean inf and std 1.000000 of channel 0");
+  CHECK(refusal(source, {.heads = {}, .mean = {1, 1}, .std = {1, infinity}}) ==
+        expected + "mean 1.000000 and std inf of channel 1");
+  CHECK(refusal(source, {.heads = {}, .mean = {1, std::numeric_limits<float>::quiet_NaN()}, .std = {1, 1}}) ==
+        expected + "mean nan and std 1.000000 of channel 1");
 }
 
 TEST_CASE("metadata are not looked at where there is an argument", "[nn]") {

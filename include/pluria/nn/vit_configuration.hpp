@@ -11,7 +11,6 @@
 #include <charconv>
 #include <cmath>
 #include <cstddef>
-#include <cstdlib>
 #include <map>
 #include <optional>
 #include <string>
@@ -21,7 +20,8 @@
 namespace pluria {
 
 /// What the shapes do not say; a value that is not set comes from the checkpoint's metadata (`num_heads`, `mean`,
-/// `std`, the last two comma-separated per channel), and failing that: heads = width / 64.
+/// `std`, the last two comma-separated per channel, as C writes numbers, whatever the locale), and failing that: heads
+/// = width / 64.
 struct vit_options {
   std::optional<std::size_t> heads;
   std::vector<float> mean;
@@ -60,15 +60,17 @@ inline std::vector<float> metadata_numbers(const checkpoint& source, const std::
     throw bad_input(source.file() + ": metadata \"" + key + "\": expected, not found; give it as an argument");
   }
   std::vector<float> numbers;
-  const char* text = entry->second.c_str();
-  const char* const last = text + entry->second.size();  // a zero byte may stand before it
+  const char* text = entry->second.data();
+  const char* const last = text + entry->second.size();
   for (;;) {
-    char* end = nullptr;
-    numbers.push_back(std::strtof(text, &end));
-    if (end == text || (*end != ',' && end != last) || !std::isfinite(numbers.back())) {
+    text = std::find_if(text, last, [](char character) { return character != ' '; });
+    float number = 0.0F;
+    const auto [end, failure] = std::from_chars(text, last, number);  // as in C, whatever a program's locale
+    if (failure != std::errc{} || (end != last && *end != ',') || !std::isfinite(number)) {
       throw bad_input(mismatch_message(source.file() + ": metadata \"" + key + "\"", "comma-separated numbers",
                                        "\"" + entry->second + "\""));
     }
+    numbers.push_back(number);
     if (end == last) {
       return numbers;
     }
@@ -177,12 +179,19 @@ inline vit_configuration read_vit_configuration(const checkpoint& source, const 
   c.heads = detail::vit_heads(source, c.width, options);
   c.mean = options.mean.empty() ? detail::metadata_numbers(source, "mean") : options.mean;
   c.std = options.std.empty() ? detail::metadata_numbers(source, "std") : options.std;
-  const auto is_positive = [](float value) { return value > 0.0F; };
-  if (c.mean.size() != c.channels || c.std.size() != c.channels ||
-      !std::all_of(c.std.begin(), c.std.end(), is_positive)) {
+  const auto refuse = [&](const std::string& found) {
     throw bad_input(mismatch_message(
-        projection.where(), "a mean and a positive std for each of its " + std::to_string(c.channels) + " channels",
-        std::to_string(c.mean.size()) + " means, " + std::to_string(c.std.size()) + " std"));
+        projection.where(),
+        "a finite mean and a finite, positive std for each of its " + std::to_string(c.channels) + " channels", found));
+  };
+  if (c.mean.size() != c.channels || c.std.size() != c.channels) {
+    refuse(std::to_string(c.mean.size()) + " means, " + std::to_string(c.std.size()) + " std");
+  }
+  for (std::size_t channel = 0; channel < c.channels; ++channel) {
+    if (!std::isfinite(c.mean[channel]) || !std::isfinite(c.std[channel]) || !(c.std[channel] > 0.0F)) {
+      refuse("mean " + std::to_string(c.mean[channel]) + " and std " + std::to_string(c.std[channel]) + " of channel " +
+             std::to_string(channel));
+    }
   }
 
   c.class_token = source.find("cls_token") != nullptr;
