@@ -5,6 +5,7 @@
 #include <support/catch.hpp>
 #include <support/integer_weights.hpp>
 
+#include <algorithm>
 #include <array>
 #include <bit>
 #include <cmath>
@@ -228,6 +229,35 @@ TEST_CASE("bits are added where one half is greater, in unsigned order", "[core]
     }
   }
   CHECK(wrong == 0);
+}
+
+// How many lanes of a choice among integers are not that of two integers.
+template <class Int>
+std::size_t wrong_choices() {
+  using batch = xsimd::batch<Int>;
+  alignas(64) std::array<Int, batch::size> a;
+  alignas(64) std::array<Int, batch::size> b;
+  alignas(64) std::array<Int, batch::size> chosen;
+  std::size_t wrong = 0;
+  for (std::uint32_t round = 0; round < 64; ++round) {
+    for (std::size_t lane = 0; lane < batch::size; ++lane) {
+      a[lane] = static_cast<Int>(mixed(static_cast<std::uint32_t>(lane) + 1000 * round));
+      b[lane] = static_cast<Int>(mixed(static_cast<std::uint32_t>(lane) + 1000 * round + 500));
+    }
+    const batch left = batch::load_aligned(a.data());
+    const batch right = batch::load_aligned(b.data());
+    pluria::lanes::where<xsimd::default_arch>(left > right, left, right).store_aligned(chosen.data());
+    for (std::size_t lane = 0; lane < batch::size; ++lane) {
+      wrong += chosen[lane] == std::max(a[lane], b[lane]) ? 0U : 1U;
+    }
+  }
+  return wrong;
+}
+
+TEST_CASE("a condition chooses among integers, lane by lane", "[core]") {
+  CHECK(wrong_choices<std::uint16_t>() == 0);
+  CHECK(wrong_choices<std::int32_t>() == 0);
+  CHECK(wrong_choices<std::uint32_t>() == 0);
 }
 
 TEST_CASE("what is stored past the caches arrives", "[core]") {

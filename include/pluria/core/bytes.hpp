@@ -338,7 +338,7 @@ PLURIA_INLINE floats<Arch> choose(const void* bits, std::size_t first, const flo
   }
   const auto lane_bits = words<Arch>::load_aligned(which);
   const auto is_set = (words<Arch>(some >> first % 8) & lane_bits) == lane_bits;
-  return as<float>(xsimd::select(is_set, as<std::uint32_t>(set), as<std::uint32_t>(clear)));
+  return as<float>(where<Arch>(is_set, as<std::uint32_t>(set), as<std::uint32_t>(clear)));
 }
 
 }  // namespace pluria::lanes

@@ -151,6 +151,26 @@ PLURIA_INLINE Int with_sign_of(const Int& value, const Float& sign) noexcept {
   return (value ^ ones_if_negative) - ones_if_negative;
 }
 
+/// `yes` where a condition on lanes holds, else `no`; integers of 16 and 32 bits.
+//
+// xsimd::select; that of xsimd 8.1 for integers does not compile for AVX-512 unless it is optimized.
+template <class Arch, class Int>
+PLURIA_INLINE xsimd::batch<Int, Arch> where(const xsimd::batch_bool<Int, Arch>& condition,
+                                            const xsimd::batch<Int, Arch>& yes,
+                                            const xsimd::batch<Int, Arch>& no) noexcept {
+#if defined(__AVX512BW__)
+  if constexpr (sizeof(yes) == 64 && sizeof(Int) == 2) {
+    return _mm512_mask_blend_epi16(static_cast<__mmask32>(condition.data), no.data, yes.data);
+  } else if constexpr (sizeof(yes) == 64) {
+    static_assert(sizeof(Int) == 4);
+    return _mm512_mask_blend_epi32(static_cast<__mmask16>(condition.data), no.data, yes.data);
+  } else
+#endif
+  {
+    return xsimd::select(condition, yes, no);
+  }
+}
+
 /// `yes` where value >= bound, else `no`.
 PLURIA_INLINE float where_at_least(float value, float bound, float yes, float no) noexcept {
   return value >= bound ? yes : no;
@@ -315,7 +335,7 @@ PLURIA_INLINE halves<Arch> add_where_greater(const halves<Arch>& sum, const halv
     const auto greater = as<std::int16_t>(a) > as<std::int16_t>(b);
     return sum + (halves<Arch>(greater.data) & halves<Arch>(bits));
   } else {
-    return xsimd::select(a > b, sum + halves<Arch>(bits), sum);
+    return where<Arch>(a > b, halves<Arch>(sum + halves<Arch>(bits)), sum);
   }
 }
 

@@ -66,11 +66,11 @@ PLURIA_INLINE floats<Arch> floats_from_half_by_integers(const std::byte* values)
   const words<Arch> bits = widened<Arch>(values);
   const ints<Arch> magnitude = as<std::int32_t>(bits & words<Arch>(0x7fffU));
   const ints<Arch> rebias(112 << 23);
-  const ints<Arch> beyond = xsimd::select(magnitude >= ints<Arch>(0x7c00), rebias, ints<Arch>(0));
+  const ints<Arch> beyond = where<Arch>(magnitude >= ints<Arch>(0x7c00), rebias, ints<Arch>(0));
   const ints<Arch> normal = (magnitude << 13) + rebias + beyond;
   const ints<Arch> subnormal = as<std::int32_t>(floats<Arch>(xsimd::to_float(magnitude) * floats<Arch>(0x1p-24F)));
   const words<Arch> sign = (bits & words<Arch>(0x8000U)) << 16;
-  return as<float>(sign | as<std::uint32_t>(xsimd::select(magnitude < ints<Arch>(0x0400), subnormal, normal)));
+  return as<float>(sign | as<std::uint32_t>(where<Arch>(magnitude < ints<Arch>(0x0400), subnormal, normal)));
 }
 
 /// A batch of binary16 values, subnormals, infinities and NaN included.
