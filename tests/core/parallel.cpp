@@ -4,6 +4,7 @@
 #include <support/catch.hpp>
 
 #include <algorithm>
+#include <atomic>
 #include <cstddef>
 #include <stdexcept>
 #include <string>
@@ -30,6 +31,21 @@ TEST_CASE("every index is worked on once in each loop, with any number of thread
       CHECK(std::all_of(visits.begin(), visits.end(), [](int times) { return times == 2; }));
     }
   }
+}
+
+std::atomic<std::size_t> sum_of_visits = 0;
+void visit(std::size_t index) {
+  sum_of_visits += index;
+}
+
+TEST_CASE("functions, temporaries and what changes itself are called as they are", "[core]") {
+  parallel_for(10, 2, visit);
+  CHECK(sum_of_visits == 45);
+  std::size_t calls = 0;
+  auto counting = [count = std::size_t{0}, &calls](std::size_t) mutable { calls = ++count; };
+  parallel_for(7, 1, counting);
+  parallel_for(3, 1, counting);
+  CHECK(calls == 10);
 }
 
 template <division Division>

@@ -31,10 +31,27 @@ inline int thread_count(int requested) {
 /// and writes again is still in its core's cache: for short loops of even work.
 enum class division { taken, dealt };
 
-/// Calls `work(index)` for every index below `count`, on `threads` threads (0: all). An exception leaves the loop after
-/// the calls under way have ended; with several, the one of the lowest index that threw is rethrown.
-template <division Division = division::taken, class Work>
-void parallel_for(std::size_t count, int threads, Work&& work) {
+namespace detail {
+
+// The body of a loop with its type erased: what runs loops is compiled once, and a body once, not once for one thread
+// and again for several.
+class loop_body {
+ public:
+  template <class Work>
+  explicit loop_body(const Work& work)
+      : work_(&work),
+        call_([](const void* object, std::size_t index) { (*static_cast<const Work*>(object))(index); }) {}
+
+  void operator()(std::size_t index) const { call_(work_, index); }
+
+ private:
+  const void* work_;
+  void (*call_)(const void* work, std::size_t index);
+};
+
+// Every file has its own: files compiled for different ISAs, with OpenMP and without, link into one program.
+template <division Division>
+static void run_loop(std::size_t count, int threads, const loop_body& work) {
   [[maybe_unused]] const int used = thread_count(threads);
 #ifdef _OPENMP
   if (used > 1 && count > 1) {
@@ -74,6 +91,16 @@ void parallel_for(std::size_t count, int threads, Work&& work) {
   for (std::size_t index = 0; index < count; ++index) {
     work(index);
   }
+}
+
+}  // namespace detail
+
+/// Calls `work(index)` for every index below `count`, on `threads` threads (0: all). An exception leaves the loop after
+/// the calls under way have ended; with several, the one of the lowest index that threw is rethrown.
+template <division Division = division::taken, class Work>
+void parallel_for(std::size_t count, int threads, Work&& work) {
+  const auto body = [&](std::size_t index) { work(index); };
+  detail::run_loop<Division>(count, threads, detail::loop_body(body));
 }
 
 }  // namespace pluria
