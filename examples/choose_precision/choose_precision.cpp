@@ -7,7 +7,6 @@
 
 #include <fmt/format.h>
 
-#include <CLI/CLI.hpp>
 #include <algorithm>
 #include <chrono>
 #include <cstddef>
@@ -20,8 +19,8 @@
 #include <utility>
 #include <vector>
 
+#include "../common/command_line.hpp"
 #include "../common/image_evaluation.hpp"
-#include "../common/main.hpp"
 #include "../common/number_systems.hpp"
 #include "../common/options.hpp"
 #include "../common/progress.hpp"
@@ -241,9 +240,8 @@ void run(const options& chosen) {
 
 int main(int argument_count, char** arguments) {
   options chosen;
-  CLI::App app("Chooses a number system for every tensor of a Vision Transformer under a budget of bits.\n");
-  app.option_defaults()->always_capture_default();
-  app.add_option("--model", chosen.model, "checkpoint with timm's names, one input channel, .safetensors")->required();
+  command_line app("Chooses a number system for every tensor of a Vision Transformer under a budget of bits.\n");
+  app.add_option("--model", chosen.model, "checkpoint with timm's names, one input channel, .safetensors").required();
   app.add_option("--budget", chosen.budget, "bits per rounded weight of one member, scales included");
   app.add_option("--systems", chosen.systems,
                  fmt::format("the candidates, comma-separated, of {}", fmt::join(number_system_names(), ", ")));
@@ -262,11 +260,11 @@ int main(int argument_count, char** arguments) {
   app.add_option("--heads", chosen.set.heads, "attention heads; 0: from the metadata, else width / 64");
   app.add_option("--mean", chosen.set.mean, "of pixels in 0..1, comma-separated per channel; else from the metadata");
   app.add_option("--std", chosen.set.std, "of pixels, likewise");
-  app.add_option("--threads", chosen.threads, "0: all cores")->check(CLI::NonNegativeNumber);
+  app.add_option("--threads", chosen.threads, "0: all cores").non_negative();
   app.add_option("--rule", chosen.rule,
                  "write the choice to this file, JSON: evaluate_vit and sample_checkpoint read it");
   app.add_option("--json", chosen.json, "write everything as JSON");
   app.add_option("--csv", chosen.csv, "write the costs as comma-separated values");
   app.add_option("--plots", chosen.plots, "draw the bits of every tensor to this folder");
-  return run_main(app, argument_count, arguments, "choose_precision", [&] { run(chosen); });
+  return app.run(argument_count, arguments, "choose_precision", [&] { run(chosen); });
 }

@@ -7,7 +7,6 @@
 
 #include <fmt/format.h>
 
-#include <CLI/CLI.hpp>
 #include <algorithm>
 #include <bit>
 #include <chrono>
@@ -20,9 +19,9 @@
 #include <string_view>
 #include <vector>
 
+#include "../common/command_line.hpp"
 #include "../common/evaluation.hpp"
 #include "../common/image_evaluation.hpp"
-#include "../common/main.hpp"
 #include "../common/number_systems.hpp"
 #include "../common/options.hpp"
 #include "../common/progress.hpp"
@@ -265,9 +264,8 @@ void run(const options& chosen) {
 
 int main(int argument_count, char** arguments) {
   options chosen;
-  CLI::App app("Compares number systems as ensembles of one Vision Transformer.\n");
-  app.option_defaults()->always_capture_default();
-  app.add_option("--model", chosen.model, "checkpoint with timm's names, one input channel, .safetensors")->required();
+  command_line app("Compares number systems as ensembles of one Vision Transformer.\n");
+  app.add_option("--model", chosen.model, "checkpoint with timm's names, one input channel, .safetensors").required();
   add_options(app, chosen.sets);
   app.add_option(
       "--system", chosen.system,
@@ -287,9 +285,9 @@ int main(int argument_count, char** arguments) {
       "its members");
   app.add_option("--predictions", chosen.predictions,
                  "take logits from this folder, where predict.py wrote them, instead of running the network");
-  app.add_option("--threads", chosen.threads, "0: all cores")->check(CLI::NonNegativeNumber);
+  app.add_option("--threads", chosen.threads, "0: all cores").non_negative();
   app.add_option("--csv", chosen.csv, "write all rows as comma-separated values");
   app.add_option("--json", chosen.json, "write everything as JSON");
   app.add_option("--plots", chosen.plots, "write NLL against bits and against ambiguity to this folder");
-  return run_main(app, argument_count, arguments, "compare_number_systems", [&] { run(chosen); });
+  return app.run(argument_count, arguments, "compare_number_systems", [&] { run(chosen); });
 }

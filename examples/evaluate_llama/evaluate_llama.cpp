@@ -12,21 +12,21 @@
 
 #include <fmt/format.h>
 
-#include <CLI/CLI.hpp>
 #include <algorithm>
 #include <chrono>
 #include <cstdint>
 #include <filesystem>
+#include <nlohmann/json.hpp>
 #include <optional>
 #include <span>
 #include <string>
 #include <utility>
 #include <vector>
 
+#include "../common/command_line.hpp"
 #include "../common/ensemble_options.hpp"
 #include "../common/evaluation.hpp"
 #include "../common/growing_table.hpp"
-#include "../common/main.hpp"
 #include "../common/memory.hpp"
 #include "../common/progress.hpp"
 #include "../common/report_files.hpp"
@@ -335,15 +335,14 @@ void run(const options& chosen) {
 
 int main(int argument_count, char** arguments) {
   options chosen;
-  CLI::App app(
+  command_line app(
       "Turns a LLaMA into an ensemble of low-precision members, and scores it on a text and on multiple choice.\n\n"
       "A text is cut into windows; in each, every token but the first is predicted from the true ones before it "
       "(teacher forcing), by the uniform mixture of the members' next-token distributions, token by token. Of multiple "
       "choice each member gives a distribution over the choices; those are averaged.\n");
-  app.option_defaults()->always_capture_default();
   app.add_option("--model", chosen.model,
                  "folder of transformers' LlamaForCausalLM: config.json, .safetensors (shards with their index, too)")
-      ->required();
+      .required();
   app.add_option("--text", chosen.text.text,
                  "a file whose bytes are tokens (a vocabulary of 256), packed by gzip or not");
   app.add_option("--tokens", chosen.text.tokens, "instead: token ids, integers of shape [N], .npy");
@@ -360,5 +359,5 @@ int main(int argument_count, char** arguments) {
                "the mean log-probability of a choice's tokens counts, not their sum");
   add_options(app, chosen.ensemble);
   add_options(app, chosen.report);
-  return run_main(app, argument_count, arguments, "evaluate_llama", [&] { run(chosen); });
+  return app.run(argument_count, arguments, "evaluate_llama", [&] { run(chosen); });
 }

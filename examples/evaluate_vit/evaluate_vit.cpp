@@ -6,20 +6,22 @@
 
 #include <fmt/format.h>
 
-#include <CLI/CLI.hpp>
+#include <algorithm>
 #include <chrono>
 #include <cmath>
 #include <cstdint>
 #include <filesystem>
 #include <map>
+#include <nlohmann/json.hpp>
 #include <optional>
+#include <span>
 #include <string>
 #include <vector>
 
+#include "../common/command_line.hpp"
 #include "../common/ensemble_options.hpp"
 #include "../common/evaluation.hpp"
 #include "../common/image_evaluation.hpp"
-#include "../common/main.hpp"
 #include "../common/memory.hpp"
 #include "../common/options.hpp"
 #include "../common/progress.hpp"
@@ -217,13 +219,12 @@ void run(const options& chosen) {
 
 int main(int argument_count, char** arguments) {
   options chosen;
-  CLI::App app("Turns one Vision Transformer into an ensemble of low-precision members, and scores it.\n");
-  app.option_defaults()->always_capture_default();
-  app.add_option("--model", chosen.model, "checkpoint with timm's names, one input channel, .safetensors")->required();
+  command_line app("Turns one Vision Transformer into an ensemble of low-precision members, and scores it.\n");
+  app.add_option("--model", chosen.model, "checkpoint with timm's names, one input channel, .safetensors").required();
   add_options(app, chosen.sets);
   add_options(app, chosen.ensemble);
   app.add_option("--repeats", chosen.repeats, "independent ensembles of each width; number r uses the seed + r");
   add_options(app, chosen.report);
   app.add_option("--logits", chosen.logits, "write every member's logits to this folder, .npy");
-  return run_main(app, argument_count, arguments, "evaluate_vit", [&] { run(chosen); });
+  return app.run(argument_count, arguments, "evaluate_vit", [&] { run(chosen); });
 }

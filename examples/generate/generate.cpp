@@ -13,7 +13,6 @@
 #include <fmt/format.h>
 #include <unistd.h>
 
-#include <CLI/CLI.hpp>
 #include <algorithm>
 #include <chrono>
 #include <cmath>
@@ -29,8 +28,8 @@
 #include <string_view>
 #include <vector>
 
+#include "../common/command_line.hpp"
 #include "../common/ensemble_options.hpp"
-#include "../common/main.hpp"
 #include "../common/options.hpp"
 #include "../common/weights.hpp"
 #include "characters.hpp"
@@ -388,7 +387,8 @@ void run(options chosen) {
 
 int main(int argument_count, char** arguments) {
   options chosen;
-  CLI::App app("Continues a prompt with the mean next-token distribution of an ensemble of low-precision members.\n");
+  command_line app(
+      "Continues a prompt with the mean next-token distribution of an ensemble of low-precision members.\n");
   app.footer(
       "Models of bytes (vocabulary 256) take text and print bytes. Models with a tokenizer take and print token ids, "
       "and\nnone are added to them; these two lines encode and decode:\n\n"
@@ -396,8 +396,7 @@ int main(int argument_count, char** arguments) {
       "print(*T.from_pretrained(\"DIR\")(\"TEXT\").input_ids, sep=\",\")'\n"
       "  python3 -c 'from transformers import AutoTokenizer as T; print(T.from_pretrained(\"DIR\").decode([IDS]))'\n\n"
       "A token that the configuration calls an end token ends the text, and is not printed.\n");
-  app.option_defaults()->always_capture_default();
-  app.add_option("--model", chosen.model, "folder of a LlamaForCausalLM: config.json and .safetensors")->required();
+  app.add_option("--model", chosen.model, "folder of a LlamaForCausalLM: config.json and .safetensors").required();
   app.add_option("--prompt", chosen.prompt, "text, for models of bytes");
   app.add_option("--prompt-tokens", chosen.prompt_tokens, "token ids, comma-separated");
   app.add_option("--tokens", chosen.tokens, "how many to add at most");
@@ -417,9 +416,9 @@ int main(int argument_count, char** arguments) {
   app.add_flag("--greedy", chosen.sampling.greedy, "the most probable token, without temperature, top-p and seed");
   app.add_option("--seed", chosen.ensemble.seed, "decides the rounding of every member");
   app.add_option("--sampling-seed", chosen.sampling_seed, "decides, with its number, every token");
-  app.add_option("--threads", chosen.ensemble.threads, "0: all cores")->check(CLI::NonNegativeNumber);
+  app.add_option("--threads", chosen.ensemble.threads, "0: all cores").non_negative();
   app.add_option("--colour", chosen.colour,
                  "shade tokens by their sensitivity to rounding: auto (on a terminal), always or never");
   app.add_option("--json", chosen.json, "write every token's probability and entropies, and all settings, as JSON");
-  return run_main(app, argument_count, arguments, "generate", [&] { run(chosen); });
+  return app.run(argument_count, arguments, "generate", [&] { run(chosen); });
 }

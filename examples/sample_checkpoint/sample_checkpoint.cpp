@@ -6,11 +6,10 @@
 
 #include <fmt/format.h>
 
-#include <CLI/CLI.hpp>
 #include <filesystem>
 #include <string>
 
-#include "../common/main.hpp"
+#include "../common/command_line.hpp"
 #include "../common/number_systems.hpp"
 #include "sample_options.hpp"
 
@@ -53,45 +52,37 @@ void run(sample_options chosen) {
 
 int main(int argument_count, char** arguments) {
   sample_options chosen;
-  CLI::App app(
+  command_line app(
       "Turns a checkpoint into members with weights rounded at random, which load wherever the checkpoint does.\n");
-  app.option_defaults()->always_capture_default();
   app.add_option("input", chosen.input,
                  "a .safetensors file, a folder with one or with shards, a shards' index, or a .gguf file")
-      ->required();
+      .required();
   app.add_option("--output", chosen.output, "folder of the members: member-000, member-001, ...");
-  CLI::Option* const bits =
-      app.add_option("--bits", chosen.bits, "of symmetric INT-b, 2..8; GGUF: 4, 5 or 8 (Q4_0, Q5_0, Q8_0)")
-          ->check(CLI::Range(2, 8));
-  CLI::Option* const system =
-      app.add_option("--system", chosen.system,
-                     fmt::format("another number system (not for GGUF): {}", fmt::join(number_system_names(), ", ")));
-  CLI::Option* const rule = app.add_option(
-      "--rule", chosen.rule, "JSON with a number system for each tensor (not for GGUF); choose_precision writes one");
+  app.add_option("--bits", chosen.bits, "of symmetric INT-b, 2..8; GGUF: 4, 5 or 8 (Q4_0, Q5_0, Q8_0)").within(2, 8);
+  app.add_option("--system", chosen.system,
+                 fmt::format("another number system (not for GGUF): {}", fmt::join(number_system_names(), ", ")));
+  app.add_option("--rule", chosen.rule,
+                 "JSON with a number system for each tensor (not for GGUF); choose_precision writes one");
   app.add_option("--members", chosen.members, "how many");
   app.add_option("--first", chosen.first, "the number of the first");
-  CLI::Option* const granularity =
-      app.add_option("--granularity", chosen.granularity,
-                     "what shares a scale: channel (the default), tensor or group:G; MX and NVFP4 have groups of their "
-                     "own; GGUF: always group:32");
+  app.add_option("--granularity", chosen.granularity,
+                 "what shares a scale: channel (the default), tensor or group:G; MX and NVFP4 have groups of their "
+                 "own; GGUF: always group:32");
   app.add_option("--coupling", chosen.coupling, "of the members: independent or lattice:L");
   app.add_option("--seed", chosen.seed, "with a member's number, decides every random bit");
   app.add_option("--method", chosen.method, "bsr: at random; rtn: to nearest, one checkpoint");
-  CLI::Option* const include = app.add_option(
+  app.add_option(
       "--include", chosen.include,
       "regular expression, searched in names: tensors of two or more dimensions to round; else those that end "
       "in .weight, without token and position embeddings");
-  CLI::Option* const exclude =
-      app.add_option("--exclude", chosen.exclude, "regular expression: tensors that stay as they are");
-  CLI::Option* const bits_for = app.add_option("--bits-for", chosen.bits_for,
-                                               "REGEX=BITS: another width for some tensors; the first that matches");
-  system->excludes(bits)->excludes(bits_for);
-  rule->excludes(system)->excludes(bits)->excludes(bits_for)->excludes(granularity);
-  rule->excludes(include)->excludes(exclude);
+  app.add_option("--exclude", chosen.exclude, "regular expression: tensors that stay as they are");
+  app.add_option("--bits-for", chosen.bits_for, "REGEX=BITS: another width for some tensors; the first that matches");
+  app.excludes("--system", {"--bits", "--bits-for"});
+  app.excludes("--rule", {"--system", "--bits", "--bits-for", "--granularity", "--include", "--exclude"});
   app.add_option("--format", chosen.format, "safetensors or gguf; else by the input's name");
   app.add_option("--dtype", chosen.dtype,
                  "of rounded safetensors: input, or F32, which holds every grid value exactly");
-  app.add_option("--threads", chosen.threads, "0: all cores")->check(CLI::NonNegativeNumber);
+  app.add_option("--threads", chosen.threads, "0: all cores").non_negative();
   app.add_flag("--dry-run", chosen.dry_run, "only say what would be rounded, and how large members are");
-  return run_main(app, argument_count, arguments, "sample_checkpoint", [&] { run(chosen); });
+  return app.run(argument_count, arguments, "sample_checkpoint", [&] { run(chosen); });
 }

@@ -7,12 +7,12 @@
 
 #include <fmt/format.h>
 
-#include <CLI/CLI.hpp>
 #include <algorithm>
 #include <chrono>
 #include <cmath>
 #include <cstdint>
 #include <filesystem>
+#include <nlohmann/json.hpp>
 #include <optional>
 #include <set>
 #include <span>
@@ -21,8 +21,8 @@
 #include <utility>
 #include <vector>
 
+#include "../common/command_line.hpp"
 #include "../common/evaluation.hpp"
-#include "../common/main.hpp"
 #include "../common/memory.hpp"
 #include "../common/progress.hpp"
 #include "../common/report_files.hpp"
@@ -371,24 +371,20 @@ void run(const options& chosen) {
 
 int main(int argument_count, char** arguments) {
   options chosen;
-  CLI::App app("Scores the ensemble of members whose predictions are in files, one file a member.\n");
-  app.option_defaults()->always_capture_default();
+  command_line app("Scores the ensemble of members whose predictions are in files, one file a member.\n");
   app.add_option(
-         "--members", chosen.members,
-         "members' logits: .npy of shape [N, C], float16, float32 or float64; files, or a quoted pattern; members "
-         "are in the order of their names, numbers as numbers")
-      ->default_str("");
+      "--members", chosen.members,
+      "members' logits: .npy of shape [N, C], float16, float32 or float64; files, or a quoted pattern; members "
+      "are in the order of their names, numbers as numbers");
   app.add_option("--kld", chosen.kld,
                  "instead: files of llama-perplexity --save-all-logits, whose tokens are the labels; so are then "
-                 "--reference and --calibration-*; errors are over contexts")
-      ->default_str("");
+                 "--reference and --calibration-*; errors are over contexts");
   app.add_option("--labels", chosen.labels, "integers of shape [N], .npy");
   app.add_flag("--probabilities", chosen.probabilities,
                "the .npy files hold probabilities, rows with a sum within 1e-4 of 1 (float16: 1e-3 + 6e-8 C)");
   app.add_option("--reference", chosen.reference, "the model that the members came from, likewise");
   app.add_option("--calibration-members", chosen.calibration_members,
-                 "the same members on other examples, on which one temperature is fitted for every S")
-      ->default_str("");
+                 "the same members on other examples, on which one temperature is fitted for every S");
   app.add_option("--calibration-labels", chosen.calibration_labels, "their labels");
   app.add_option("--calibration-reference", chosen.calibration_reference, "the reference on the same examples");
   app.add_option("--groups", chosen.groups,
@@ -398,7 +394,7 @@ int main(int argument_count, char** arguments) {
   app.add_option("--bins", chosen.bins, "of the expected calibration error");
   app.add_option("--epsilon", chosen.epsilon,
                  "what a member's probability of a label counts as at least in NLL, where zero is infinite otherwise");
-  app.add_option("--threads", chosen.threads, "0: all cores")->check(CLI::NonNegativeNumber);
+  app.add_option("--threads", chosen.threads, "0: all cores").non_negative();
   add_options(app, chosen.report);
-  return run_main(app, argument_count, arguments, "score_predictions", [&] { run(chosen); });
+  return app.run(argument_count, arguments, "score_predictions", [&] { run(chosen); });
 }
