@@ -37,6 +37,15 @@ if(PLURIA_SANITIZE)
     pluria_own_any_isa INTERFACE -fsanitize=${PLURIA_SANITIZE} -fno-sanitize-recover=all -fno-omit-frame-pointer
   )
   target_link_options(pluria_own_any_isa INTERFACE -fsanitize=${PLURIA_SANITIZE})
+  if(PLURIA_SANITIZE MATCHES address AND PLURIA_SANITIZE MATCHES undefined)
+    # What is read or written through a null pointer or behind an object AddressSanitizer sees; these two take a compiler
+    # a third of its time.
+    target_compile_options(pluria_own_any_isa INTERFACE -fno-sanitize=null,object-size)
+  endif()
+  if(PLURIA_SANITIZE MATCHES address AND CMAKE_CXX_COMPILER_ID MATCHES "Clang")
+    # Its checks as calls: programs run twice as long, for seconds, and take clang a quarter less to compile.
+    target_compile_options(pluria_own_any_isa INTERFACE -fsanitize-address-outline-instrumentation)
+  endif()
 endif()
 if(PLURIA_WITH_ONEDNN)
   if(NOT TARGET pluria::onednn)
