@@ -51,12 +51,13 @@ double bits(double nll) {
   return nll / std::numbers::ln2;
 }
 
-score_row figures_of(const example_scores& examples, std::size_t bins) {
+score_row figures_of(const example_scores& examples, std::span<const std::int32_t> groups, std::size_t bins) {
   score_row row;
   row.nll = mean(examples.nll);
   row.err = examples.err();
   row.ece = ece(examples.judgements, bins);
-  row.ece_se = ece_standard_error(examples.judgements, {.bins = bins});
+  row.ece_se = groups.empty() ? ece_standard_error(examples.judgements, {.bins = bins})
+                              : ece_standard_error(examples.judgements, groups, {.bins = bins});
   row.brier = mean(examples.brier);
   row.confidence_gap = confidence_gap(examples.judgements);
   return row;

@@ -11,6 +11,7 @@
 #include <cstdint>
 #include <nlohmann/json_fwd.hpp>
 #include <optional>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -93,8 +94,9 @@ double perplexity(double nll);
 /// An NLL in nats as bits: what an arithmetic coder takes for a token.
 double bits(double nll);
 
-/// The scores of one distribution alone.
-score_row figures_of(const example_scores& examples, std::size_t bins = default_calibration_bins);
+/// The scores of one distribution alone. Its ECE's error is over `groups` of the examples; none: they are independent.
+score_row figures_of(const example_scores& examples, std::span<const std::int32_t> groups = {},
+                     std::size_t bins = default_calibration_bins);
 
 /// The same after a temperature.
 calibrated_scores calibrated_figures_of(double temperature, const example_scores& examples,

@@ -22,7 +22,7 @@ namespace pluria::examples {
 /// Takes full precision first, then of every system rounding to nearest and the ensembles.
 class growing_table {
  public:
-  /// `groups` are those of the examples, for errors of differences; none: they are independent.
+  /// `groups` are those of the examples, for standard errors; none: they are independent.
   growing_table(evaluation begun, std::vector<std::int32_t> groups, int threads)
       : result_(std::move(begun)), groups_(std::move(groups)), threads_(threads) {}
 
@@ -31,7 +31,7 @@ class growing_table {
   const std::vector<reliability_curve>& reliability() const noexcept { return reliability_; }
 
   void add_full_precision(scored_ensemble scored) {
-    result_.full_precision = rows_of(scored, {}, threads_).front();
+    result_.full_precision = rows_of(scored, {nullptr, nullptr, groups_}, threads_).front();
     reliability_.emplace_back("full precision", reliability_bins(scored.scores.ensemble(1).judgements));
     full_precision_ = std::move(scored);
   }

@@ -16,7 +16,7 @@ std::vector<score_row> rows_of(const scored_ensemble& ensemble, const row_refere
   parallel_for(rows.size(), threads, [&](std::size_t k) {
     const example_scores& examples = ensemble.scores.ensemble(k + 1);
     score_row& row = rows[k];
-    row = figures_of(examples, bins);
+    row = figures_of(examples, paired.groups, bins);
     row.ambiguity = ensemble.scores.ambiguity(k + 1);
     row.mean_member_nll = ensemble.scores.mean_member_nll(k + 1);
     row.mean_member_err = ensemble.scores.mean_member_err(k + 1);

@@ -145,7 +145,7 @@ scored_ensemble score_source(Source& source, std::vector<double> temperatures, d
 struct row_references {
   const scored_ensemble* full_precision = nullptr;
   const scored_ensemble* to_nearest = nullptr;
-  std::span<const std::int32_t> groups;  ///< of the examples, for errors of differences; none: they are independent
+  std::span<const std::int32_t> groups;  ///< of the examples, for standard errors; none: they are independent
 };
 
 /// The rows of the ensembles of the first 1, 2, ..., S members.

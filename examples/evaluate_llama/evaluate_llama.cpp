@@ -218,7 +218,7 @@ void print_text(const inputs& scored, const evaluation& result) {
   fmt::print(
       "\n\n{}bits are per {}; teacher-forced: each is predicted from the true ones before it, by the mean of the "
       "members' "
-      "next-token distributions; errors of differences are over windows, those of ECE over tokens\n",
+      "next-token distributions; standard errors are over windows\n",
       to_table(result), result.token_name);
 }
 

@@ -309,7 +309,7 @@ void run(const options& chosen) {
   result.example_name = is_kld ? "tokens" : "examples";
   std::vector<reliability_curve> reliability;
   if (full != nullptr) {
-    result.full_precision = rows_of(*full, {}, chosen.threads, chosen.bins).front();
+    result.full_precision = rows_of(*full, {nullptr, nullptr, groups}, chosen.threads, chosen.bins).front();
     reliability.emplace_back("full precision", reliability_bins(full->scores.ensemble(1).judgements, chosen.bins));
   }
   const std::size_t members = test.members.size();
@@ -339,8 +339,7 @@ void run(const options& chosen) {
   }
   fmt::print("\n{}", to_table(result));
   if (group_count != 0) {
-    fmt::print("errors of differences are over {} groups of {}, those of ECE over {}\n", group_count,
-               result.example_name, result.example_name);
+    fmt::print("standard errors are over {} groups of {}\n", group_count, result.example_name);
   }
   if (chosen.epsilon) {
     fmt::print("NLL: a member's probability of a label counts as at least {}\n", *chosen.epsilon);
@@ -387,9 +386,10 @@ int main(int argument_count, char** arguments) {
                  "the same members on other examples, on which one temperature is fitted for every S");
   app.add_option("--calibration-labels", chosen.calibration_labels, "their labels");
   app.add_option("--calibration-reference", chosen.calibration_reference, "the reference on the same examples");
-  app.add_option("--groups", chosen.groups,
-                 "which group every example belongs to (a token's document), integers [N], .npy: errors of differences "
-                 "are then over groups");
+  app.add_option(
+      "--groups", chosen.groups,
+      "which group every example belongs to (a token's document), integers [N], .npy: standard errors are then "
+      "over groups");
   app.add_option("--ignore-index", chosen.ignore_index, "examples with this label are left out");
   app.add_option("--bins", chosen.bins, "of the expected calibration error");
   app.add_option("--epsilon", chosen.epsilon,

@@ -25,6 +25,7 @@
 #include <pluria/member/rounded.hpp>
 #include <pluria/metrics/calibration.hpp>
 #include <pluria/metrics/diversity.hpp>
+#include <pluria/metrics/groups.hpp>
 #include <pluria/metrics/proper_score.hpp>
 #include <pluria/metrics/uncertainty.hpp>
 #include <pluria/nn/llama.hpp>

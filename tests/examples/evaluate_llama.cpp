@@ -260,6 +260,10 @@ TEST_CASE("evaluate_llama's scores are those of every member's logits, window af
 
   const std::vector<std::int32_t> labels = labels_of(place.text, windows);
   const std::vector<std::int32_t> fitted_labels = labels_of(place.calibration, calibration_windows);
+  std::vector<std::int32_t> window_of;
+  for (std::size_t i = 0; i < labels.size(); ++i) {
+    window_of.push_back(static_cast<std::int32_t>(i / (context - 1)));
+  }
   struct both {
     scores test;
     scores fitted_on;
@@ -281,6 +285,7 @@ TEST_CASE("evaluate_llama's scores are those of every member's logits, window af
   const std::vector<double> full_tempered_nll = nll_per_example({full_tempered, 256}, labels);
   CHECK(close(report["full_precision"]["nll"], full.test.nll()));
   CHECK(close(report["full_precision"]["perplexity"], std::exp(full.test.nll()), 1e-4));
+  CHECK(close(report["full_precision"]["ece_se"], ece_standard_error(full.test.judged_confidences(), window_of)));
   CHECK(close(report["full_precision"]["bits_per_token"], full.test.nll() / std::numbers::ln2));
   CHECK(close(report["full_precision_calibrated"]["temperature"], full_temperature, 1e-4));
   CHECK(close(report["full_precision_calibrated"]["nll"], mean(full_tempered_nll)));
@@ -294,7 +299,7 @@ TEST_CASE("evaluate_llama's scores are those of every member's logits, window af
     CHECK(close(row["perplexity"], std::exp(of.test.nll()), 1e-4));
     CHECK(close(row["err"], of.test.err()));
     CHECK(close(row["ece"], of.test.ece()));
-    CHECK(close(row["ece_se"], of.test.ece_standard_error()));
+    CHECK(close(row["ece_se"], ece_standard_error(of.test.judged_confidences(), window_of)));
     CHECK(close(row["brier"], of.test.brier()));
     CHECK(close(row["confidence_gap"], of.test.confidence_gap()));
     CHECK(close(row["ambiguity"], of.test.ambiguity()));

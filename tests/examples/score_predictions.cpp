@@ -273,6 +273,8 @@ void check_rows(const nlohmann::json& report, const std::vector<std::int64_t>& g
   REQUIRE(report["rows"].size() == members);
   CHECK(close(report["full_precision"]["nll"], reference.nll, bound));
   CHECK(close(report["full_precision"]["brier"], reference.brier, bound));
+  const std::vector<std::int32_t> names(group.begin(), group.end());
+  CHECK(close(report["full_precision"]["ece_se"], ece_standard_error(reference.judged, names), bound));
   real member_nll = 0;
   real member_err = 0;
   for (std::size_t count = 1; count <= members; ++count) {
@@ -288,7 +290,7 @@ void check_rows(const nlohmann::json& report, const std::vector<std::int64_t>& g
     CHECK(close(row["err"], expected.err, bound));
     CHECK(close(row["brier"], expected.brier, bound));
     CHECK(close(row["ece"], expected.ece, bound));
-    CHECK(close(row["ece_se"], ece_standard_error(expected.judged), bound));
+    CHECK(close(row["ece_se"], ece_standard_error(expected.judged, names), bound));
     CHECK(close(row["confidence_gap"], expected.gap, bound));
     CHECK(close(row["mean_member_nll"], member_nll / static_cast<real>(count), bound));
     CHECK(close(row["mean_member_err"], member_err / static_cast<real>(count), bound));

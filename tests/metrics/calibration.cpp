@@ -1,11 +1,33 @@
 // SPDX-License-Identifier: MIT
 #include <pluria/metrics/calibration.hpp>
 
+#include <algorithm>
+#include <numeric>
+#include <vector>
+
 #include "metrics/reference.hpp"
 #include "support/catch.hpp"
 
 using namespace pluria;
 using reference::agree;
+
+namespace {
+
+// With the divisor n - 1.
+double deviation(const std::vector<double>& values) {
+  const auto count = static_cast<double>(values.size());
+  double mean = 0.0;
+  for (const double value : values) {
+    mean += value / count;
+  }
+  double squares = 0.0;
+  for (const double value : values) {
+    squares += (value - mean) * (value - mean);
+  }
+  return std::sqrt(squares / (count - 1.0));
+}
+
+}  // namespace
 
 TEST_CASE("ECE and the confidence gap agree with the textbook form for every number of members", "[metrics]") {
   const reference::results expected("scores.txt");
@@ -98,15 +120,63 @@ TEST_CASE("the bootstrap follows its definition draw by draw", "[metrics]") {
     }
     resampled.push_back(ece(drawn));
   }
-  double mean = 0.0;
-  for (const double value : resampled) {
-    mean += value / 9.0;
+  CHECK(agree(ece_standard_error(examples, {.seed = 11, .resamples = 9}), deviation(resampled)));
+}
+
+TEST_CASE("the bootstrap over groups draws whole groups", "[metrics]") {
+  const std::vector<double> values = reference::mean_of_members(2);
+  auto examples = judged_confidences({values, reference::classes}, reference::labels());
+  std::vector<std::int32_t> group = reference::groups();
+  std::vector<std::int32_t> names;  // by first appearance
+  for (const std::int32_t name : group) {
+    if (std::find(names.begin(), names.end(), name) == names.end()) {
+      names.push_back(name);
+    }
   }
-  double squares = 0.0;
-  for (const double value : resampled) {
-    squares += (value - mean) * (value - mean);
+  std::vector<double> resampled;
+  for (std::uint64_t resample = 0; resample < 9; ++resample) {
+    const stream random{11, name_hash("ece"), purpose::bootstrap, 0, resample};
+    std::vector<judged_confidence> drawn;
+    for (std::uint32_t draw = 0; draw < names.size(); ++draw) {
+      const std::int32_t name = names[decision_bits_32(random, 0, draw) * std::uint64_t{names.size()} >> 32];
+      for (std::size_t i = 0; i < examples.size(); ++i) {
+        if (group[i] == name) {
+          drawn.push_back(examples[i]);
+        }
+      }
+    }
+    resampled.push_back(ece(drawn));
   }
-  CHECK(agree(ece_standard_error(examples, {.seed = 11, .resamples = 9}), std::sqrt(squares / 8.0)));
+  CHECK(agree(ece_standard_error(examples, group, {.seed = 11, .resamples = 9}), deviation(resampled)));
+}
+
+TEST_CASE("a bootstrap over groups of one example is the plain one", "[metrics]") {
+  const std::vector<double> values = reference::mean_of_members(1);
+  const auto examples = judged_confidences({values, reference::classes}, reference::labels());
+  std::vector<std::int32_t> group(examples.size());
+  std::iota(group.rbegin(), group.rend(), -7);
+  CHECK(agree(ece_standard_error(examples, group, {.seed = 5}), ece_standard_error(examples, {.seed = 5})));
+}
+
+TEST_CASE("copies of an example in its own group do not shrink the error of the ECE", "[metrics]") {
+  const std::vector<double> values = reference::mean_of_members(1);
+  const auto once = judged_confidences({values, reference::classes}, reference::labels());
+  std::vector<judged_confidence> thrice;
+  std::vector<std::int32_t> group;
+  for (std::size_t i = 0; i < once.size(); ++i) {
+    thrice.insert(thrice.end(), 3, once[i]);
+    group.insert(group.end(), 3, static_cast<std::int32_t>(i));
+  }
+  const double found = ece_standard_error(thrice, group);
+  CHECK(agree(found, ece_standard_error(once)));
+  CHECK(found > 1.5 * ece_standard_error(thrice));  // as if they were three
+}
+
+TEST_CASE("one group has no error, and every example needs its group", "[metrics]") {
+  const std::vector<judged_confidence> examples{{0.5, true}, {0.25, false}};
+  CHECK(std::isnan(ece_standard_error(examples, std::vector<std::int32_t>{4, 4})));
+  CHECK_THROWS_AS(ece_standard_error(examples, std::vector<std::int32_t>{4}), precondition_error);
+  CHECK_THROWS_AS(ece_standard_error({}, std::vector<std::int32_t>{}), precondition_error);
 }
 
 TEST_CASE("the bootstrap is a pure function of its seed", "[metrics]") {

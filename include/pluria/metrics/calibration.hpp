@@ -9,6 +9,7 @@
 // read it with its bootstrap standard error (Efron 1979) and the signed gap, which says over- or underconfident.
 
 #include <pluria/core/lanes.hpp>
+#include <pluria/metrics/groups.hpp>
 #include <pluria/metrics/table.hpp>
 #include <pluria/random/address.hpp>
 
@@ -141,48 +142,42 @@ struct ece_bootstrap {
   std::size_t bins = default_calibration_bins;
 };
 
-/// The bootstrap standard error of the ECE: the standard deviation (divisor resamples - 1) of the ECE over resamples of
-/// N examples with replacement. A pure function of the examples and the options: draw number d of resample r is example
-/// floor(N * w / 2^32), w the word of element d mod 128 of block d / 128 under `purpose::bootstrap`, member r; so the
-/// probabilities are exact to 2^-32. Throws as `reliability_bins`, and precondition_error for fewer than two resamples
-/// or more than 2^32 examples.
-inline double ece_standard_error(std::span<const judged_confidence> examples, const ece_bootstrap& options = {}) {
-  require(options.resamples >= 2, "a bootstrap needs at least two resamples");
-  const std::vector<detail::binned_gap> gaps = detail::binned_gaps(examples, options.bins);
-  require((gaps.size() - 1) >> 32 == 0, "a bootstrap takes at most 2^32 examples");
+namespace detail {
 
+// Calls add(number) for `count` numbers 0 <= number < count, drawn with replacement.
+template <class Add>
+void for_each_draw(const stream& random, std::size_t count, Add&& add) {
   using lane_words = xsimd::batch<std::uint32_t>;
   constexpr std::size_t lane_count = lane_words::size;
   static_assert(16 % lane_count == 0, "16 outputs of the layout in random/address.hpp fill whole batches");
   const auto lane_numbers = lanes::numbers<lane_words::arch_type>();
 
-  const std::size_t count = gaps.size();
-  std::vector<double> sums(options.bins);
-  std::vector<double> resampled(options.resamples);
-  for (std::uint32_t resample = 0; resample < options.resamples; ++resample) {
-    const stream random{options.seed, name_hash("ece"), purpose::bootstrap, 0, resample};
-    std::fill(sums.begin(), sums.end(), 0.0);
-    // 16 outputs own 64 words: word w of output o belongs to draw 16 * w + o of the 64.
-    std::array<std::uint32_t, 64> words{};
-    for (std::size_t first = 0; first < count; first += words.size()) {
-      for (std::size_t output = 0; output < 16; output += lane_count) {
-        const auto generated = random.lanes_from(first / 4 + output, lane_numbers);
-        for (std::size_t word = 0; word < 4; ++word) {
-          generated[word].store_unaligned(words.data() + 16 * word + output);
-        }
-      }
-      const std::size_t draws = std::min(words.size(), count - first);
-      for (std::size_t draw = 0; draw < draws; ++draw) {
-        const detail::binned_gap& drawn = gaps[std::uint64_t{words[draw]} * count >> 32];
-        sums[drawn.bin] += drawn.gap;
+  // 16 outputs own 64 words: word w of output o belongs to draw 16 * w + o of the 64.
+  std::array<std::uint32_t, 64> words{};
+  for (std::size_t first = 0; first < count; first += words.size()) {
+    for (std::size_t output = 0; output < 16; output += lane_count) {
+      const auto generated = random.lanes_from(first / 4 + output, lane_numbers);
+      for (std::size_t word = 0; word < 4; ++word) {
+        generated[word].store_unaligned(words.data() + 16 * word + output);
       }
     }
-    resampled[resample] = detail::sum_of_magnitudes(sums) / static_cast<double>(count);
+    const std::size_t draws = std::min(words.size(), count - first);
+    for (std::size_t draw = 0; draw < draws; ++draw) {
+      add(std::uint64_t{words[draw]} * count >> 32);
+    }
   }
+}
 
+// The standard deviation, divisor resamples - 1, of statistic(random) over the resamples.
+template <class Statistic>
+double bootstrap_error(const ece_bootstrap& options, std::size_t count, Statistic&& statistic) {
+  require(options.resamples >= 2, "a bootstrap needs at least two resamples");
+  require((count - 1) >> 32 == 0, "a bootstrap takes at most 2^32 examples");
+  std::vector<double> resampled(options.resamples);
   double sum = 0.0;
-  for (const double value : resampled) {
-    sum += value;
+  for (std::uint32_t resample = 0; resample < options.resamples; ++resample) {
+    resampled[resample] = statistic(stream{options.seed, name_hash("ece"), purpose::bootstrap, 0, resample});
+    sum += resampled[resample];
   }
   const double mean = sum / options.resamples;
   double squares = 0.0;
@@ -190,6 +185,57 @@ inline double ece_standard_error(std::span<const judged_confidence> examples, co
     squares += (value - mean) * (value - mean);
   }
   return std::sqrt(squares / (options.resamples - 1.0));
+}
+
+}  // namespace detail
+
+/// The bootstrap standard error of the ECE: the standard deviation (divisor resamples - 1) of the ECE over resamples of
+/// N examples with replacement. A pure function of the examples and the options: draw number d of resample r is example
+/// floor(N * w / 2^32), w the word of element d mod 128 of block d / 128 under `purpose::bootstrap`, member r; so the
+/// probabilities are exact to 2^-32. Throws as `reliability_bins`, and precondition_error for fewer than two resamples
+/// or more than 2^32 examples.
+inline double ece_standard_error(std::span<const judged_confidence> examples, const ece_bootstrap& options = {}) {
+  const std::vector<detail::binned_gap> gaps = detail::binned_gaps(examples, options.bins);
+  std::vector<double> sums(options.bins);
+  return detail::bootstrap_error(options, gaps.size(), [&](const stream& random) {
+    std::fill(sums.begin(), sums.end(), 0.0);
+    detail::for_each_draw(random, gaps.size(), [&](std::size_t number) { sums[gaps[number].bin] += gaps[number].gap; });
+    return detail::sum_of_magnitudes(sums) / static_cast<double>(gaps.size());
+  });
+}
+
+/// The same for examples that belong together in groups (tokens of a document), where only the groups are independent:
+/// G groups are drawn as examples are above, each with all of its examples (the pairs cluster bootstrap; Cameron,
+/// Gelbach & Miller, "Bootstrap-Based Improvements for Inference with Clustered Errors", 2008, section III). `group`
+/// names each example's, by any numbers. With every example its own group this is the error above. NaN for one group.
+/// Throws as above, and precondition_error unless there is a group number for each example.
+inline double ece_standard_error(std::span<const judged_confidence> examples, std::span<const std::int32_t> group,
+                                 const ece_bootstrap& options = {}) {
+  require(group.size() == examples.size(), "ece_standard_error: one group number per example is needed");
+  const std::vector<detail::binned_gap> gaps = detail::binned_gaps(examples, options.bins);
+  const numbered_groups groups(group);
+  if (groups.count < 2) {
+    return std::numeric_limits<double>::quiet_NaN();
+  }
+  std::vector<double> gaps_of(groups.count * options.bins);
+  std::vector<std::size_t> sizes(groups.count);
+  for (std::size_t i = 0; i < gaps.size(); ++i) {
+    const std::size_t number = groups.of_example[i];
+    gaps_of[number * options.bins + gaps[i].bin] += gaps[i].gap;
+    ++sizes[number];
+  }
+  std::vector<double> sums(options.bins);
+  return detail::bootstrap_error(options, groups.count, [&](const stream& random) {
+    std::fill(sums.begin(), sums.end(), 0.0);
+    std::size_t drawn = 0;
+    detail::for_each_draw(random, groups.count, [&](std::size_t number) {
+      drawn += sizes[number];
+      for (std::size_t bin = 0; bin < options.bins; ++bin) {
+        sums[bin] += gaps_of[number * options.bins + bin];
+      }
+    });
+    return detail::sum_of_magnitudes(sums) / static_cast<double>(drawn);
+  });
 }
 
 }  // namespace pluria

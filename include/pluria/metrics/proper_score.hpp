@@ -10,12 +10,12 @@
 // NLL and Brier are proper: their expectation is least at the true distribution (Gneiting & Raftery, JASA 2007). Brier
 // is the original score, summed over classes (Brier 1950); some libraries halve it or divide it by the classes.
 
+#include <pluria/metrics/groups.hpp>
 #include <pluria/metrics/table.hpp>
 
 #include <cmath>
 #include <limits>
 #include <optional>
-#include <unordered_map>
 #include <vector>
 
 namespace pluria {
@@ -138,15 +138,10 @@ inline mean_and_error paired_difference(std::span<const double> a, std::span<con
                                         std::span<const std::int32_t> group) {
   require(group.size() == a.size(), "paired_difference: one group number per example is needed");
   const double mean = paired_difference(a, b).mean;
-  // Groups are numbered by first appearance, so the order of every sum is that of the examples.
-  std::unordered_map<std::int32_t, std::size_t> number_of;
-  std::vector<double> residual;
+  const numbered_groups groups(group);
+  std::vector<double> residual(groups.count);
   for (std::size_t i = 0; i < a.size(); ++i) {
-    const std::size_t number = number_of.try_emplace(group[i], residual.size()).first->second;
-    if (number == residual.size()) {
-      residual.push_back(0.0);
-    }
-    residual[number] += a[i] - b[i] - mean;
+    residual[groups.of_example[i]] += a[i] - b[i] - mean;
   }
   double squares = 0.0;
   for (const double sum : residual) {
@@ -155,8 +150,8 @@ inline mean_and_error paired_difference(std::span<const double> a, std::span<con
   if (residual.size() < 2) {
     return {mean, std::numeric_limits<double>::quiet_NaN()};  // its residuals cancel only up to rounding
   }
-  const auto groups = static_cast<double>(residual.size());
-  return {mean, std::sqrt(squares * (groups / (groups - 1.0))) / static_cast<double>(a.size())};
+  const auto count = static_cast<double>(residual.size());
+  return {mean, std::sqrt(squares * (count / (count - 1.0))) / static_cast<double>(a.size())};
 }
 
 }  // namespace pluria
