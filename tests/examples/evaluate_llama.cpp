@@ -528,10 +528,9 @@ TEST_CASE("evaluate_llama prints tables and what the scores mean, and draws", "[
       "--plots plots");
   INFO(result.output);
   REQUIRE(result.status == 0);
-  for (const char* part :
-       {"model: ", "695 tokens in 5 of 5 windows of 140", "perpl.", "INT-4 LPE-BSR   1*", "12 questions",
-        "bits are per byte", "teacher-forced", "errors of differences are over windows", "the sum over its tokens",
-        "errors are over questions", "an incomplete block"}) {
+  for (const char* part : {"model: ", "695 tokens in 5 of 5 windows of 140", "perpl.", "INT-4 LPE-BSR   1*",
+                           "12 questions", "bits are per byte", "teacher-forced", "standard errors are over windows",
+                           "the sum over its tokens", "errors are over questions", "an incomplete block"}) {
     INFO(part);
     CHECK(result.output.find(part) != std::string::npos);
   }
