@@ -176,6 +176,7 @@ TEST_CASE("one group has no error, and every example needs its group", "[metrics
   const std::vector<judged_confidence> examples{{0.5, true}, {0.25, false}};
   CHECK(std::isnan(ece_standard_error(examples, std::vector<std::int32_t>{4, 4})));
   CHECK_THROWS_AS(ece_standard_error(examples, std::vector<std::int32_t>{4}), precondition_error);
+  CHECK_THROWS_AS(ece_standard_error(examples, std::vector<std::int32_t>{4, 4}, {.resamples = 1}), precondition_error);
   CHECK_THROWS_AS(ece_standard_error({}, std::vector<std::int32_t>{}), precondition_error);
 }
 

@@ -214,9 +214,6 @@ inline double ece_standard_error(std::span<const judged_confidence> examples, st
   require(group.size() == examples.size(), "ece_standard_error: one group number per example is needed");
   const std::vector<detail::binned_gap> gaps = detail::binned_gaps(examples, options.bins);
   const numbered_groups groups(group);
-  if (groups.count < 2) {
-    return std::numeric_limits<double>::quiet_NaN();
-  }
   std::vector<double> gaps_of(groups.count * options.bins);
   std::vector<std::size_t> sizes(groups.count);
   for (std::size_t i = 0; i < gaps.size(); ++i) {
@@ -225,7 +222,7 @@ inline double ece_standard_error(std::span<const judged_confidence> examples, st
     ++sizes[number];
   }
   std::vector<double> sums(options.bins);
-  return detail::bootstrap_error(options, groups.count, [&](const stream& random) {
+  const double error = detail::bootstrap_error(options, groups.count, [&](const stream& random) {
     std::fill(sums.begin(), sums.end(), 0.0);
     std::size_t drawn = 0;
     detail::for_each_draw(random, groups.count, [&](std::size_t number) {
@@ -236,6 +233,7 @@ inline double ece_standard_error(std::span<const judged_confidence> examples, st
     });
     return detail::sum_of_magnitudes(sums) / static_cast<double>(drawn);
   });
+  return groups.count < 2 ? std::numeric_limits<double>::quiet_NaN() : error;
 }
 
 }  // namespace pluria
