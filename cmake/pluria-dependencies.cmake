@@ -24,10 +24,18 @@ find_dependency(nlohmann_json)
 find_dependency(ZLIB)
 
 # pluria::onednn, where oneDNN is found: programs that link it, beside pluria::pluria, leave the int8 products of batches
-# to it. It is never needed.
-find_package(dnnl QUIET CONFIG)
-if(dnnl_FOUND AND NOT TARGET pluria::onednn)
-  add_library(pluria::onednn INTERFACE IMPORTED)
-  target_link_libraries(pluria::onednn INTERFACE DNNL::dnnl)
-  target_compile_definitions(pluria::onednn INTERFACE PLURIA_WITH_ONEDNN)
+# to it. It is never needed. Its own package config ends the configuration where OpenCL's headers are missing, which it
+# wants for other devices than this one.
+find_path(PLURIA_ONEDNN_INCLUDE_DIR oneapi/dnnl/dnnl.hpp)
+find_library(PLURIA_ONEDNN_LIBRARY dnnl)
+mark_as_advanced(PLURIA_ONEDNN_INCLUDE_DIR PLURIA_ONEDNN_LIBRARY)
+set(PLURIA_ONEDNN_FOUND OFF)
+if(PLURIA_ONEDNN_INCLUDE_DIR AND PLURIA_ONEDNN_LIBRARY)
+  set(PLURIA_ONEDNN_FOUND ON)
+  if(NOT TARGET pluria::onednn)
+    add_library(pluria::onednn INTERFACE IMPORTED)
+    target_include_directories(pluria::onednn INTERFACE ${PLURIA_ONEDNN_INCLUDE_DIR})
+    target_link_libraries(pluria::onednn INTERFACE ${PLURIA_ONEDNN_LIBRARY})
+    target_compile_definitions(pluria::onednn INTERFACE PLURIA_WITH_ONEDNN)
+  endif()
 endif()
