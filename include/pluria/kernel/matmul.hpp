@@ -11,6 +11,7 @@
 #include <pluria/core/parallel.hpp>
 #include <pluria/kernel/block_scales.hpp>
 #include <pluria/kernel/block_values.hpp>
+#include <pluria/kernel/float_product.hpp>
 #include <pluria/kernel/inputs.hpp>
 #include <pluria/kernel/int8_backend.hpp>
 #include <pluria/kernel/matvec.hpp>
@@ -149,28 +150,6 @@ void for_row_tiles(std::size_t rows, std::size_t at_once, int threads, Work&& wo
                [&](std::size_t tile) { work(tile * at_once, std::min(rows, (tile + 1) * at_once)); });
 }
 
-// A row-major matrix in the middle of others.
-template <class Value>
-struct matrix_part {
-  Value* values;
-  std::size_t rows;
-  std::size_t stride;
-};
-
-// y += x w^T, by Eigen; w is one row of `columns` values after the other. Apart, so that it is compiled once.
-inline void add_float_product(const matrix_part<const float>& x, std::span<const float> w, std::size_t columns,
-                              const matrix_part<float>& y) {
-  using matrix = Eigen::Matrix<float, Eigen::Dynamic, Eigen::Dynamic, Eigen::RowMajor>;
-  using strided = Eigen::OuterStride<>;
-  const auto index_of = [](std::size_t value) { return static_cast<Eigen::Index>(value); };
-  const Eigen::Index width = index_of(columns);
-  const Eigen::Index outputs = index_of(w.size() / columns);
-  const Eigen::Map<const matrix, 0, strided> inputs(x.values, index_of(x.rows), width, strided(index_of(x.stride)));
-  const Eigen::Map<const matrix> weights(w.data(), outputs, width);
-  Eigen::Map<matrix, 0, strided> results(y.values, index_of(y.rows), outputs, strided(index_of(y.stride)));
-  results.noalias() += inputs * weights.transpose();
-}
-
 // y += products with float inputs, by Eigen: tiles of 128 x 512 floats, which stay in second-level cache with what the
 // product packs of them.
 template <class Arch, member_storage M>
@@ -193,9 +172,10 @@ void add_by_float_tiles(const M& weights, const product_request& asked) {
         for (std::size_t m = 0; m < view.members(); ++m) {
           decode.floats(m, tile.data());
           const std::size_t input = shared ? 0 : (first_member + m) * asked.tokens;
-          add_float_product({x.at(begin, input), asked.tokens, blocks * block_size},
-                            std::span(tile).first((last - first) * width), width,
-                            {asked.y.row(first_member + m, 0) + first, asked.tokens, asked.y.stride});
+          add_product_of_rows(
+              part_of(x.at(begin, input), asked.tokens, width, blocks * block_size),
+              part_of(tile.data(), last - first, width, width),
+              part_of(asked.y.row(first_member + m, 0) + first, asked.tokens, last - first, asked.y.stride));
         }
       }
     });

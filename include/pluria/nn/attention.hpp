@@ -6,6 +6,7 @@
 
 #include <pluria/core/error.hpp>
 #include <pluria/core/parallel.hpp>
+#include <pluria/kernel/float_product.hpp>
 #include <pluria/kernel/weighted_rows.hpp>
 #include <pluria/nn/activations.hpp>
 #include <pluria/nn/key_value_cache.hpp>
@@ -57,9 +58,12 @@ inline void self_attention(const activations& qkv, std::size_t tokens, std::size
       const auto query = qkv.values().block(first, column, count, head_width);
       const auto key = qkv.values().block(first, all + column, count, head_width);
       const auto value = qkv.values().block(first, 2 * all + column, count, head_width);
-      attention_weights.noalias() = query * key.transpose();
+      attention_weights.setZero();
+      detail::add_product_of_rows(query, key, attention_weights);
       detail::softmax_rows(attention_weights, scale, [&](Eigen::Index) { return count; });
-      y.values().block(first, column, count, head_width).noalias() = attention_weights * value;
+      auto attended = y.values().block(first, column, count, head_width);
+      attended.setZero();
+      detail::add_product(attention_weights, value, attended);
     }
   }
 }

@@ -3,6 +3,7 @@
 // Weights as plain float32 matrices, one per member, multiplied by Eigen.
 
 #include <pluria/core/error.hpp>
+#include <pluria/kernel/float_product.hpp>
 #include <pluria/nn/activations.hpp>
 #include <pluria/nn/weight_matrix.hpp>
 #include <pluria/tensor/checkpoint.hpp>
@@ -58,11 +59,11 @@ class dense_matrix {
             "dense_matrix: sizes of weights, input and output must agree");
     if (x.members() == members() && are_shared()) {
       // One product for all members reads the weights once.
-      y.values().noalias() += x.values() * members_.front().values.transpose();
+      detail::add_product_of_rows(x.values(), members_.front().values, y.values());
       return;
     }
     for (std::size_t m = 0; m < members(); ++m) {
-      y.member(m).noalias() += x.member(m) * members_[m].values.transpose();
+      detail::add_product_of_rows(x.member(m), members_[m].values, y.member(m));
     }
   }
 
