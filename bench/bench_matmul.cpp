@@ -134,20 +134,27 @@ void register_batch(const matrix_size& size, std::size_t tokens) {
     add(name + "float32" + count, [=] { return members_product<portable_int8>(form, size, members, tokens, float32); });
     add(name + "int8" + count, [=] { return members_product<portable_int8>(form, size, members, tokens, int8); });
 #ifdef PLURIA_WITH_ONEDNN
-    add(name + "int8 by oneDNN" + count,
-        [=] { return members_product<onednn_int8>(form, size, members, tokens, int8); });
+    if (onednn_int8::is_exact()) {
+      add(name + "int8 by oneDNN" + count,
+          [=] { return members_product<onednn_int8>(form, size, members, tokens, int8); });
+    }
 #endif
   };
   add_members(packed_form<4>{}, 1);
   add_members(shared_floor_form<4>{}, 10);
 #ifdef PLURIA_WITH_ONEDNN
-  add("decoded ahead, int8 by oneDNN, S=10", [=] { return decoded_product(size, 10, tokens); });
+  if (onednn_int8::is_exact()) {
+    add("decoded ahead, int8 by oneDNN, S=10", [=] { return decoded_product(size, 10, tokens); });
+  }
 #endif
 }
 
 // Against one Eigen float product of the same batch.
 void register_targets() {
 #ifdef PLURIA_WITH_ONEDNN
+  if (!onednn_int8::is_exact()) {
+    return;
+  }
   constexpr std::size_t tokens = 64;
   const make_work eigen = [] { return eigen_product(square, tokens).run; };
   register_ratio("batch 64 ten INT-4 shared floor int8 by oneDNN/Eigen float/" + square.name(), eigen,

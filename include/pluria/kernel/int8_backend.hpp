@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 // Who multiplies matrices of 8-bit integers: oneDNN where PLURIA_WITH_ONEDNN is defined (CMake target pluria::onednn),
-// else nobody, and products go through the loops of matvec.hpp. Integer sums are exact: both give the same.
+// and the machine adds products of bytes exactly, else nobody, and products go through the loops of matvec.hpp. Integer
+// sums are exact: both give the same.
 
 #include <cstddef>
 #include <cstdint>
@@ -22,7 +23,18 @@ struct portable_int8 {};
 
 /// oneDNN's matrix product. It runs on the OpenMP threads of its caller, so on one inside a parallel loop.
 struct onednn_int8 {
-  /// sums = x w^T: x is tokens x columns, w rows x columns, sums tokens x rows, all row-major.
+  /// Whether its sums are exact here: only with VNNI. Other machines add neighbouring products in 16 bits, which
+  /// saturate (oneDNN's developer guide, "Nuances of int8 Computations").
+  static bool is_exact() {
+    static const auto isa = static_cast<unsigned>(dnnl::get_effective_cpu_isa());
+    // A set of bits that grows from one to the next.
+    const auto has = [](dnnl::cpu_isa needed) {
+      return (isa & static_cast<unsigned>(needed)) == static_cast<unsigned>(needed);
+    };
+    return has(dnnl::cpu_isa::avx512_core_vnni) || has(dnnl::cpu_isa::avx2_vnni);
+  }
+
+  /// sums = x w^T, where is_exact(): x is tokens x columns, w rows x columns, sums tokens x rows, all row-major.
   static void multiply(const std::int8_t* x, std::size_t tokens, const std::int8_t* w, std::size_t rows,
                        std::size_t columns, std::int32_t* sums) {
     using dnnl::memory;

@@ -230,7 +230,7 @@ void add_products(const M& weights, const product_request& asked) {
     return add_by_float_tiles<Arch>(weights, asked);
   }
   if constexpr (scaled_system<typename M::number> && !std::is_same_v<Backend, portable_int8>) {
-    if (has_row_granules(grid_of(weights).map)) {
+    if (has_row_granules(grid_of(weights).map) && Backend::is_exact()) {
       check_finite_inputs(asked.x);
       return add_by_int8_tiles<Backend, Arch>(weights, asked);
     }
@@ -253,7 +253,7 @@ void add_matmul(const M& weights, std::span<const float> x, std::size_t tokens, 
 /// (0: all) share the rows. With float32 activations, tokens are summed in tiles of 512 columns by Eigen, in its order,
 /// which its own threads change: after Eigen::setNbThreads(1) the bits are the same for any number of `threads`. With
 /// int8 activations the result is that of matvec for every token, bit for bit, whatever the backend: a backend
-/// serves granules of whole rows, smaller ones take matvec's loops. Throws as matvec.
+/// serves granules of whole rows where its sums are exact, all others take matvec's loops. Throws as matvec.
 template <class Backend = default_int8_backend, class Arch = xsimd::default_arch, member_storage M>
 void matmul(const M& weights, std::span<const float> x, std::size_t tokens, std::span<float> y,
             activation_type activations = activation_type::float32, int threads = 1) {
