@@ -25,6 +25,12 @@ nlohmann::ordered_json finite_or_null(double value, const std::string& row, cons
   return value;
 }
 
+// Over groups of the examples, or over the examples where there are none.
+double ece_error_of(const example_scores& examples, std::span<const std::int32_t> groups, std::size_t bins) {
+  return groups.empty() ? ece_standard_error(examples.judgements, {.bins = bins})
+                        : ece_standard_error(examples.judgements, groups, {.bins = bins});
+}
+
 }  // namespace
 
 bool is_ensemble(const evaluation_row& row) {
@@ -56,15 +62,16 @@ score_row figures_of(const example_scores& examples, std::span<const std::int32_
   row.nll = mean(examples.nll);
   row.err = examples.err();
   row.ece = ece(examples.judgements, bins);
-  row.ece_se = groups.empty() ? ece_standard_error(examples.judgements, {.bins = bins})
-                              : ece_standard_error(examples.judgements, groups, {.bins = bins});
+  row.ece_se = ece_error_of(examples, groups, bins);
   row.brier = mean(examples.brier);
   row.confidence_gap = confidence_gap(examples.judgements);
   return row;
 }
 
-calibrated_scores calibrated_figures_of(double temperature, const example_scores& examples, std::size_t bins) {
-  return {temperature, mean(examples.nll), ece(examples.judgements, bins), mean(examples.brier)};
+calibrated_scores calibrated_figures_of(double temperature, const example_scores& examples,
+                                        std::span<const std::int32_t> groups, std::size_t bins) {
+  return {temperature, mean(examples.nll), ece(examples.judgements, bins), ece_error_of(examples, groups, bins),
+          mean(examples.brier)};
 }
 
 score_row score(const pluria::scores& test, const pluria::scores* calibration, const pluria::scores* reference,
@@ -142,6 +149,7 @@ nlohmann::ordered_json to_json(const evaluation& result) {
                {"temperature", nullptr},
                {"calibrated_nll", nullptr},
                {"calibrated_ece", nullptr},
+               {"calibrated_ece_se", nullptr},
                {"calibrated_nll_difference", nullptr},
                {"calibrated_nll_difference_se", nullptr},
                {"storage", sampled(row.storage)},
@@ -163,6 +171,7 @@ nlohmann::ordered_json to_json(const evaluation& result) {
       entry["temperature"] = number(s.calibrated->temperature, "temperature");
       entry["calibrated_nll"] = number(s.calibrated->nll, "calibrated_nll");
       entry["calibrated_ece"] = number(s.calibrated->ece, "calibrated_ece");
+      entry["calibrated_ece_se"] = number(s.calibrated->ece_se, "calibrated_ece_se");
     }
     if (s.calibrated_nll_difference) {
       entry["calibrated_nll_difference"] = number(s.calibrated_nll_difference->mean, "calibrated_nll_difference");
@@ -192,6 +201,7 @@ nlohmann::ordered_json to_json(const evaluation& result) {
       report["full_precision_calibrated"] = {{"temperature", number(full.calibrated->temperature, "temperature")},
                                              {"nll", number(full.calibrated->nll, "nll")},
                                              {"ece", number(full.calibrated->ece, "ece")},
+                                             {"ece_se", number(full.calibrated->ece_se, "ece_se")},
                                              {"brier", number(full.calibrated->brier, "brier")}};
     }
   }
@@ -202,7 +212,7 @@ std::string to_csv(const nlohmann::ordered_json& report) {
   std::string text =
       "method,bits,members,nll,err,ece,brier,ece_se,confidence_gap,ambiguity,mean_member_nll,"
       "mean_member_err,nll_difference,nll_difference_se,rtn_nll_difference,rtn_nll_difference_se,temperature,"
-      "calibrated_nll,calibrated_ece,"
+      "calibrated_nll,calibrated_ece,calibrated_ece_se,"
       "bits_per_weight,total_bytes,seed,system,granularity,range,coupling,complete_block";
   // What only some programs know.
   const auto has_column = [&](const char* name) {
@@ -232,6 +242,7 @@ std::string to_csv(const nlohmann::ordered_json& report) {
       full["temperature"] = report["full_precision_calibrated"]["temperature"];
       full["calibrated_nll"] = report["full_precision_calibrated"]["nll"];
       full["calibrated_ece"] = report["full_precision_calibrated"]["ece"];
+      full["calibrated_ece_se"] = report["full_precision_calibrated"]["ece_se"];
     }
     line(full);
   }
@@ -298,8 +309,9 @@ std::string to_table(const evaluation& result) {
                      : fmt::format("{:17}  ", "");
     }
     if (s.calibrated) {
-      more += fmt::format("{:5.3f}  {:<6.4f} {}{:.4f}", s.calibrated->temperature, s.calibrated->nll,
-                          difference(has_reference, signed_pair(s.calibrated_nll_difference)), s.calibrated->ece);
+      more += fmt::format("{:5.3f}  {:<6.4f} {}{:.4f}+-{:.4f}", s.calibrated->temperature, s.calibrated->nll,
+                          difference(has_reference, signed_pair(s.calibrated_nll_difference)), s.calibrated->ece,
+                          s.calibrated->ece_se);
     }
     more.erase(more.find_last_not_of(' ') + 1);
     more += '\n';

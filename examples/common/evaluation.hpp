@@ -22,6 +22,7 @@ struct calibrated_scores {
   double temperature = 1.0;
   double nll = 0.0;
   double ece = 0.0;
+  double ece_se = 0.0;  ///< at this temperature: what its fit adds is not in it
   double brier = 0.0;
 };
 
@@ -100,6 +101,7 @@ score_row figures_of(const example_scores& examples, std::span<const std::int32_
 
 /// The same after a temperature.
 calibrated_scores calibrated_figures_of(double temperature, const example_scores& examples,
+                                        std::span<const std::int32_t> groups = {},
                                         std::size_t bins = default_calibration_bins);
 
 /// All scores of an ensemble so far; `reference` is full precision (null for itself), `calibration` may be null.

@@ -28,7 +28,7 @@ std::vector<score_row> rows_of(const scored_ensemble& ensemble, const row_refere
     }
     if (!ensemble.tempered.empty()) {
       const example_scores& tempered = ensemble.tempered[k];
-      row.calibrated = calibrated_figures_of(ensemble.temperatures[k], tempered, bins);
+      row.calibrated = calibrated_figures_of(ensemble.temperatures[k], tempered, paired.groups, bins);
       if (paired.full_precision != nullptr && !paired.full_precision->tempered.empty()) {
         row.calibrated_nll_difference = difference(tempered.nll, paired.full_precision->tempered[0].nll);
       }

@@ -311,7 +311,9 @@ TEST_CASE("evaluate_llama's scores are those of every member's logits, window af
     const std::vector<double> table = tempered(of, temperature);
     const std::vector<double> nll = nll_per_example({table, 256}, labels);
     CHECK(close(row["calibrated_nll"], mean(nll)));
-    CHECK(close(row["calibrated_ece"], ece(judged_confidences({table, 256}, labels)), 1e-4));
+    const std::vector<judged_confidence> judged = judged_confidences({table, 256}, labels);
+    CHECK(close(row["calibrated_ece"], ece(judged), 1e-4));
+    CHECK(close(row["calibrated_ece_se"], ece_standard_error(judged, window_of), 1e-4));
     CHECK(close(row["calibrated_nll_difference"], mean(nll) - mean(full_tempered_nll)));
     CHECK(close(row["calibrated_nll_difference_se"], error_over_windows(nll, full_tempered_nll)));
   };

@@ -418,12 +418,16 @@ TEST_CASE("temperatures are fitted on the calibration members, for every number 
   write_all(folder);
   const std::string calibrated =
       scored + "--calibration-members 'calibration-[0-9].npy' --calibration-labels calibration-labels.npy ";
-  const nlohmann::json report = score_json(folder, calibrated + "--calibration-reference calibration-fp.npy");
-  check_rows(report, numbers(examples));
+  const nlohmann::json report =
+      score_json(folder, calibrated + "--calibration-reference calibration-fp.npy --groups groups.npy");
+  check_rows(report, groups());
   const figures reference = figures_of(
       tempered(mean_of({logits_of(99)}), best_temperature(mean_of({logits_of(99, 1)}), labels_of(1))), labels_of());
   CHECK(close(report["full_precision_calibrated"]["nll"], reference.nll, 1e-7));
   CHECK(close(report["full_precision_calibrated"]["ece"], reference.ece, 1e-6));
+  const std::vector<std::int64_t> group = groups();
+  const std::vector<std::int32_t> names(group.begin(), group.end());
+  CHECK(close(report["full_precision_calibrated"]["ece_se"], ece_standard_error(reference.judged, names), 1e-5));
   CHECK(close(report["full_precision_calibrated"]["brier"], reference.brier, 1e-6));
   for (std::size_t count = 1; count <= members; ++count) {
     const nlohmann::json& row = report["rows"][count - 1];
@@ -434,7 +438,8 @@ TEST_CASE("temperatures are fitted on the calibration members, for every number 
         figures_of(tempered(mean_of(first_members(count)), row["temperature"].get<double>()), labels_of());
     CHECK(close(row["calibrated_nll"], expected.nll));
     CHECK(close(row["calibrated_ece"], expected.ece));
-    const auto [difference, error] = paired(expected.losses, reference.losses, numbers(examples));
+    CHECK(close(row["calibrated_ece_se"], ece_standard_error(expected.judged, names)));
+    const auto [difference, error] = paired(expected.losses, reference.losses, group);
     CHECK(close(row["calibrated_nll_difference"], difference, 1e-6));
     CHECK(close(row["calibrated_nll_difference_se"], error, 1e-6));
   }
