@@ -14,6 +14,7 @@
 
 #include "examples/program.hpp"
 #include "support/catch.hpp"
+#include "support/exhaustive.hpp"
 
 namespace {
 
@@ -21,10 +22,14 @@ using namespace pluria;
 namespace fs = std::filesystem;
 
 const std::string model = PLURIA_SOURCE_DIR "/examples/evaluate_vit/models/vit-tiny.safetensors";
-const std::string images = " --limit 100 --images " PLURIA_DATASET "/t10k-images-idx3-ubyte.gz --labels " PLURIA_DATASET
+// Sanitizers make networks ten times as slow.
+constexpr std::size_t few = support::exhaustive ? 100 : 30;
+const std::string images = " --limit " + std::to_string(few) +
+                           " --images " PLURIA_DATASET "/t10k-images-idx3-ubyte.gz --labels " PLURIA_DATASET
                            "/t10k-labels-idx1-ubyte.gz --calibration-images " PLURIA_DATASET
                            "/train-images-idx3-ubyte.gz --calibration-labels " PLURIA_DATASET
-                           "/train-labels-idx1-ubyte.gz --calibration-first 55000 --calibration-limit 100 ";
+                           "/train-labels-idx1-ubyte.gz --calibration-first 55000 --calibration-limit " +
+                           std::to_string(few) + " ";
 
 // A folder of this process, removed at the end; its name is one that a shell has to be given in quotes.
 struct scratch {
@@ -106,7 +111,7 @@ TEST_CASE("compare_number_systems scores what evaluate_vit scores, and counts th
   const std::string systems = "--system INT-4,INT-3,NF4,MXFP4 --members 2 --seed 5 ";
   const nlohmann::json report = json_of(folder, PLURIA_COMPARE_NUMBER_SYSTEMS, systems);
   CHECK(report["model"] == "vit-tiny.safetensors");
-  CHECK(report["images"] == 100);
+  CHECK(report["images"] == few);
   REQUIRE(report["rows"].size() == 4 * 3);
 
   // The same members, one after the other: RTN, then S = 1 and 2.
@@ -167,8 +172,9 @@ TEST_CASE("compare_number_systems scores what evaluate_vit scores, and counts th
   const rounded_members members(weights, quantizer<symmetric_int<3>>{}, bernoulli{.seed = 5});
   const idx_array pixels = load_idx(PLURIA_DATASET "/train-images-idx3-ubyte.gz");
   const idx_array labels = load_idx(PLURIA_DATASET "/train-labels-idx1-ubyte.gz");
-  const image_view validation = image_view{pixels.values, 60000, 1, 28, 28}.part(55000, 100);
-  scores ensemble{std::vector<std::int32_t>(labels.values.begin() + 55000, labels.values.begin() + 55100)};
+  const image_view validation = image_view{pixels.values, 60000, 1, 28, 28}.part(55000, few);
+  scores ensemble{std::vector<std::int32_t>(labels.values.begin() + 55000,
+                                            labels.values.begin() + 55000 + static_cast<std::ptrdiff_t>(few))};
   ensemble.add(load_vit(members[0]).logits(validation));
   ensemble.add(load_vit(members[1]).logits(validation));
   const std::vector<double> raw = ensemble.prediction().log_probabilities();
@@ -290,10 +296,10 @@ TEST_CASE("compare_number_systems scores saved predictions as its own, of severa
     const vit<dense_matrix> network = load_vit(load_safetensors(checkpoint));
     fs::create_directories(folder.path / "predictions" / place);
     for (const auto& [name, pixels] :
-         {std::pair{"test.npy", image_view{test.values, 10000, 1, 28, 28}.part(0, 100)},
-          std::pair{"validation.npy", image_view{training.values, 60000, 1, 28, 28}.part(55000, 100)}}) {
+         {std::pair{"test.npy", image_view{test.values, 10000, 1, 28, 28}.part(0, few)},
+          std::pair{"validation.npy", image_view{training.values, 60000, 1, 28, 28}.part(55000, few)}}) {
       const row_major_matrix logits = network.logits(pixels);
-      save_npy(folder.path / "predictions" / place / name, {100, 10},
+      save_npy(folder.path / "predictions" / place / name, {few, 10},
                std::span(logits.data(), static_cast<std::size_t>(logits.size())));
     }
   };

@@ -59,6 +59,10 @@ void check_refused(const std::string& arguments, const std::vector<std::string>&
   }
 }
 
+// Images, where figures are only compared with each other: sanitizers make networks ten times as slow.
+constexpr std::size_t few_images = support::exhaustive ? 100 : 30;
+const std::string few = "--limit " + std::to_string(few_images) + " ";
+
 }  // namespace
 
 TEST_CASE("evaluate_vit reports every number of members, and its scores are those of the logits it writes",
@@ -105,6 +109,7 @@ TEST_CASE("evaluate_vit reports every number of members, and its scores are thos
                               "temperature",
                               "calibrated_nll",
                               "calibrated_ece",
+                              "calibrated_ece_se",
                               "storage",
                               "bits_per_weight"}) {
       INFO(field);
@@ -187,7 +192,9 @@ TEST_CASE("evaluate_vit reports every number of members, and its scores are thos
   const std::vector<double> raw = ensemble.prediction().log_probabilities();
   const std::vector<double> tempered = apply_temperature({raw, 10}, temperature);
   CHECK(close(last["calibrated_nll"], nll({tempered, 10}, labels)));
-  CHECK(close(last["calibrated_ece"], ece(judged_confidences({tempered, 10}, labels))));
+  const std::vector<judged_confidence> tempered_judgements = judged_confidences({tempered, 10}, labels);
+  CHECK(close(last["calibrated_ece"], ece(tempered_judgements)));
+  CHECK(close(last["calibrated_ece_se"], ece_standard_error(tempered_judgements)));
 
   // Names, full precision, and the rows.
   const std::string csv = read_text(folder / "rows.csv");
@@ -196,7 +203,7 @@ TEST_CASE("evaluate_vit reports every number of members, and its scores are thos
 
 TEST_CASE("the number of threads does not change a figure, the seed does", "[examples]") {
   const scratch folder;
-  const std::string arguments = "--limit 150 --bits 5 --members 2 --granularity group:32 ";
+  const std::string arguments = few + "--bits 5 --members 2 --granularity group:32 ";
   const nlohmann::json one = evaluate_json(folder, arguments + "--threads 1");
   CHECK(one == evaluate_json(folder, arguments + "--threads 2"));
   CHECK(one["full_precision_calibrated"].is_null());
@@ -205,7 +212,7 @@ TEST_CASE("the number of threads does not change a figure, the seed does", "[exa
 
 TEST_CASE("float16 scales take half the bits, and members hardly differ", "[examples]") {
   const scratch folder;
-  const std::string arguments = "--limit 100 --bits 4 --members 2 --granularity group:32 ";
+  const std::string arguments = few + "--bits 4 --members 2 --granularity group:32 ";
   const nlohmann::json wide = evaluate_json(folder, arguments);
   const nlohmann::json narrow = evaluate_json(folder, arguments + "--scales float16");
   for (std::size_t row = 0; row < 3; ++row) {
@@ -248,7 +255,7 @@ TEST_CASE("the ensemble errs less than rounding to nearest, and members differ m
 
 TEST_CASE("engines give the same members' scores, whatever they are stored in", "[examples]") {
   const scratch folder;
-  const std::string arguments = "--limit 100 --bits 4 --members 4 --coupling lattice:4 ";
+  const std::string arguments = few + "--bits 4 --members 4 --coupling lattice:4 ";
   const nlohmann::json floats = evaluate_json(folder, arguments);
   const auto scored = [&](const std::string& engine, const std::string& activations) {
     const nlohmann::json report =
@@ -290,8 +297,8 @@ TEST_CASE("engines give the same members' scores, whatever they are stored in", 
 
 TEST_CASE("evaluate_vit takes number systems by name, and their members are the library's", "[examples]") {
   const scratch folder;
-  const nlohmann::json report = evaluate_json(
-      folder, "--limit 100 --members 2 --seed 3 --system NF4,MXFP4,INT-4 --logits " + (folder / "logits"));
+  const nlohmann::json report =
+      evaluate_json(folder, few + "--members 2 --seed 3 --system NF4,MXFP4,INT-4 --logits " + (folder / "logits"));
   REQUIRE(report["rows"].size() == 3 * 3);
   const std::vector<std::string> names{"NF4", "MXFP4", "INT-4"};
   for (std::size_t i = 0; i < 9; ++i) {
@@ -302,7 +309,7 @@ TEST_CASE("evaluate_vit takes number systems by name, and their members are the 
   }
   const checkpoint weights = load_safetensors(model);
   const idx_array images = load_idx(PLURIA_DATASET "/t10k-images-idx3-ubyte.gz");
-  const image_view view{images.values, 100, 1, 28, 28};
+  const image_view view{images.values, few_images, 1, 28, 28};
   const auto check_logits = [&](const std::string& file, const checkpoint& member) {
     INFO(file);
     const std::vector<float> found = load_npy(folder / ("logits/" + file)).to_floats();
@@ -321,7 +328,7 @@ TEST_CASE("evaluate_vit takes number systems by name, and their members are the 
 
 TEST_CASE("tables and block formats have the same scores stored as in floats", "[examples]") {
   const scratch folder;
-  const std::string arguments = "--limit 100 --members 2 --system NF4,FP4-E2M1,MXFP4,NVFP4 ";
+  const std::string arguments = few + "--members 2 --system NF4,FP4-E2M1,MXFP4,NVFP4 ";
   const nlohmann::json floats = evaluate_json(folder, arguments);
   const nlohmann::json shared = evaluate_json(folder, arguments + "--engine shared");
   REQUIRE(shared["rows"].size() == 4 * 3);
@@ -337,7 +344,7 @@ TEST_CASE("tables and block formats have the same scores stored as in floats", "
 
 TEST_CASE("how far grids reach changes the members, and is reported with the weights that it clips", "[examples]") {
   const scratch folder;
-  const std::string arguments = "--limit 100 --members 1 --system INT-3 ";
+  const std::string arguments = few + "--members 1 --system INT-3 ";
   const nlohmann::json widest = evaluate_json(folder, arguments);
   const nlohmann::json clipped = evaluate_json(folder, arguments + "--range mse:bernoulli");
   for (std::size_t row = 0; row < 2; ++row) {

@@ -160,12 +160,12 @@ TEMPLATE_LIST_TEST_CASE("float products of batches are those of the decoded weig
 TEST_CASE("packed members and a shared floor give the same bits", "[kernel]") {
   const shape s{37, 200, 6};
   const tensor weights = weights_of(s);
-  const auto grid = support::fitted_grid<symmetric_int<4>>(weights);
+  const auto grid = support::fitted_grid<symmetric_int<7>>(weights);
   const std::vector<float> x = made(member_count * s.tokens * s.columns, 1);
   for (const activation_type activations : {activation_type::float32, activation_type::int8}) {
-    CHECK(product(packed_members<symmetric_int<4>>(sample<symmetric_int<4>>(weights, grid, rounding, 0, member_count)),
+    CHECK(product(packed_members<symmetric_int<7>>(sample<symmetric_int<7>>(weights, grid, rounding, 0, member_count)),
                   x, s.tokens, activations) ==
-          product(sample_shared_floor<symmetric_int<4>>(weights, grid, rounding, 0, member_count), x, s.tokens,
+          product(sample_shared_floor<symmetric_int<7>>(weights, grid, rounding, 0, member_count), x, s.tokens,
                   activations));
   }
 }
@@ -174,7 +174,7 @@ TEST_CASE("a product may be added to what is there", "[kernel]") {
   const shape s{9, 140, 5};
   const tensor weights = weights_of(s);
   const auto members =
-      sample_shared_floor<symmetric_int<4>>(weights, support::fitted_grid<symmetric_int<4>>(weights), rounding, 0, 2);
+      sample_shared_floor<symmetric_int<7>>(weights, support::fitted_grid<symmetric_int<7>>(weights), rounding, 0, 2);
   const std::vector<float> x = made(2 * s.tokens * s.columns, 4);
   const auto y = product(members, x, s.tokens, activation_type::int8);
   std::vector<float> sum(y.size(), 0.5F);
@@ -189,7 +189,7 @@ TEST_CASE("sizes that do not fit and activations that are not finite are refused
   const shape s{3, 20, 4};
   const tensor weights = weights_of(s);
   const auto members =
-      sample_shared_floor<symmetric_int<4>>(weights, support::fitted_grid<symmetric_int<4>>(weights), rounding, 0, 2);
+      sample_shared_floor<symmetric_int<7>>(weights, support::fitted_grid<symmetric_int<7>>(weights), rounding, 0, 2);
   std::vector<float> y(2 * 4 * 3);
   std::vector<float> x = made(2 * 4 * 20, 4);
   const auto message = [&](std::span<const float> input, std::span<float> output, activation_type activations) {

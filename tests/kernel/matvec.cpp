@@ -188,11 +188,11 @@ TEMPLATE_LIST_TEST_CASE("products are those of the members' codes, in every form
 }
 
 TEST_CASE("other fractional bits are multiplied alike", "[kernel]") {
-  using int4 = symmetric_int<4>;
+  using int7 = symmetric_int<7>;
   const tensor weights = made(9, 300);
-  const auto grid = fitted_grid<int4>(weights);
-  CHECK(wrong_products(drawn<int4, 3>(weights, grid, 10), *grid, false) == 0);
-  CHECK(wrong_products(drawn<int4, 8>(weights, grid, 10), *grid, false) == 0);
+  const auto grid = fitted_grid<int7>(weights);
+  CHECK(wrong_products(drawn<int7, 3>(weights, grid, 10), *grid, false) == 0);
+  CHECK(wrong_products(drawn<int7, 8>(weights, grid, 10), *grid, false) == 0);
 }
 
 TEMPLATE_LIST_TEST_CASE("the same members have the same products, bit for bit, packed or over a shared floor",
@@ -229,9 +229,9 @@ std::size_t wrong_columns(const M& weights, const pluria::tensor_grid<typename M
 }
 
 TEST_CASE("an input of one one gives the weights of its column, exactly", "[kernel]") {
-  using int5 = symmetric_int<5>;
+  using int7 = symmetric_int<7>;
   const tensor weights = made(9, 300);
-  for (const auto& grid : {fitted_grid<int5>(weights), fitted_grid<int5>(weights, pluria::per_group(48))}) {
+  for (const auto& grid : {fitted_grid<int7>(weights), fitted_grid<int7>(weights, pluria::per_group(48))}) {
     CHECK(wrong_columns(packed(weights, grid, 3), *grid) == 0);
     CHECK(wrong_columns(over_floor(weights, grid, 3), *grid) == 0);
     CHECK(wrong_columns(drawn(weights, grid, 3), *grid) == 0);
@@ -239,13 +239,13 @@ TEST_CASE("an input of one one gives the weights of its column, exactly", "[kern
 }
 
 TEST_CASE("the bound of float products is nearly met", "[kernel]") {
-  using int2 = symmetric_int<2>;
+  using int7 = symmetric_int<7>;
   // Weights of one, and inputs that all go into one of the 16 sums: a one first, then halves of its last bit, which it
   // loses, four and one in every block; and a half each in the sums that it meets at the end.
   for (const std::size_t blocks : {1U, 2U, 10U, 100U}) {
     const std::size_t columns = 128 * blocks;
     const tensor weights = make_tensor(pluria::dtype::f32, name, {1, columns}, std::vector<float>(columns, 1.0F));
-    const auto members = over_floor(weights, fitted_grid<int2>(weights), 1);
+    const auto members = over_floor(weights, fitted_grid<int7>(weights), 1);
     std::vector<float> x(columns, 0.0F);
     const auto at_place = [&](std::size_t index, std::size_t place) -> float& {
       for (std::size_t e = 0; e < 128; ++e) {
@@ -278,7 +278,7 @@ TEST_CASE("the bound of float products is nearly met", "[kernel]") {
 }
 
 TEST_CASE("a product and the sum that it goes into are rounded once, where the machine can", "[kernel]") {
-  using int2 = symmetric_int<2>;
+  using int7 = symmetric_int<7>;
   // -(1 + 2^-11) in the first block, (1 + 2^-12)^2 in the same of the 16 sums in the second: 2^-24 is left of them,
   // and nothing where the product is rounded first. Only for the first half of a block: the second one has a sum of
   // its own, which begins with zero.
@@ -290,7 +290,7 @@ TEST_CASE("a product and the sum that it goes into are rounded once, where the m
     values[i] += i % 256 < 128 ? 0.0F : 0x1p-12F;
   }
   const tensor weights = make_tensor(pluria::dtype::f32, name, {2, 256}, values);
-  const auto grid = fitted_grid<int2>(weights, pluria::per_group(128));
+  const auto grid = fitted_grid<int7>(weights, pluria::per_group(128));
   const auto members = over_floor(weights, grid, 1);
   std::size_t wrong = 0;
   for (std::size_t e = 0; e < 128; ++e) {
@@ -304,10 +304,10 @@ TEST_CASE("a product and the sum that it goes into are rounded once, where the m
 }
 
 TEST_CASE("any number of threads gives the same products, bit for bit", "[kernel]") {
-  using int4 = symmetric_int<4>;
+  using int7 = symmetric_int<7>;
   const tensor weights = made(70, 257);
   const auto x = integer_weights(10 * 257);
-  for (const auto& grid : {fitted_grid<int4>(weights), fitted_grid<int4>(weights, pluria::per_group(32))}) {
+  for (const auto& grid : {fitted_grid<int7>(weights), fitted_grid<int7>(weights, pluria::per_group(32))}) {
     const auto check = [&](const auto& members) {
       for (const activation_type activations : all_activations) {
         const auto expected = products(members, x, activations, 1);
@@ -323,14 +323,14 @@ TEST_CASE("any number of threads gives the same products, bit for bit", "[kernel
 }
 
 TEST_CASE("an input that all members share is the same input for each, bit for bit", "[kernel]") {
-  using int4 = symmetric_int<4>;
+  using int7 = symmetric_int<7>;
   const tensor weights = made(17, 300);
   const auto x = integer_weights(300);
   std::vector<float> copies;
   for (int m = 0; m < 10; ++m) {
     copies.insert(copies.end(), x.begin(), x.end());
   }
-  for (const auto& grid : {fitted_grid<int4>(weights), fitted_grid<int4>(weights, pluria::per_group(16))}) {
+  for (const auto& grid : {fitted_grid<int7>(weights), fitted_grid<int7>(weights, pluria::per_group(16))}) {
     const auto check = [&](const auto& members) {
       for (const activation_type activations : all_activations) {
         CHECK(same_bits(products(members, x, activations), products(members, copies, activations)));
@@ -343,9 +343,9 @@ TEST_CASE("an input that all members share is the same input for each, bit for b
 }
 
 TEST_CASE("a member's products are the same alone and among others, bit for bit", "[kernel]") {
-  using int4 = symmetric_int<4>;
+  using int7 = symmetric_int<7>;
   const tensor weights = made(9, 300);
-  const auto grid = fitted_grid<int4>(weights, pluria::per_group(32));
+  const auto grid = fitted_grid<int7>(weights, pluria::per_group(32));
   const auto x = integer_weights(300);
   for (const activation_type activations : all_activations) {
     const auto all = products(over_floor(weights, grid, 10), x, activations);
@@ -368,18 +368,18 @@ bool same_as_default(const M& weights, bool has_row_granules) {
 }
 
 TEST_CASE("every instruction set that is compiled gives the products of the native one, bit for bit", "[kernel]") {
-  // 8 bits are multiplied by other instructions than fewer; 5 are two fields.
+  // 8 bits are multiplied by other instructions than fewer; 7 are three fields.
   const tensor weights = made(9, 300);
   const auto check = [&](auto arch) {
     using Arch = decltype(arch);
     if constexpr (Arch::supported()) {
       CAPTURE(Arch::name());
       for (const bool has_row_granules : {true, false}) {
-        const auto grid5 = has_row_granules ? fitted_grid<symmetric_int<5>>(weights)
-                                            : fitted_grid<symmetric_int<5>>(weights, pluria::per_group(48));
+        const auto grid7 = has_row_granules ? fitted_grid<symmetric_int<7>>(weights)
+                                            : fitted_grid<symmetric_int<7>>(weights, pluria::per_group(48));
         const auto grid8 = has_row_granules ? fitted_grid<symmetric_int<8>>(weights)
                                             : fitted_grid<symmetric_int<8>>(weights, pluria::per_group(32));
-        CHECK(same_as_default<Arch>(over_floor(weights, grid5, 3), has_row_granules));
+        CHECK(same_as_default<Arch>(over_floor(weights, grid7, 3), has_row_granules));
         CHECK(same_as_default<Arch>(packed(weights, grid8, 3), has_row_granules));
       }
     }
@@ -389,28 +389,28 @@ TEST_CASE("every instruction set that is compiled gives the products of the nati
 }
 
 TEST_CASE("weights without rows have no products, without columns zeros", "[kernel]") {
-  using int4 = symmetric_int<4>;
+  using int7 = symmetric_int<7>;
   for (const auto& [rows, columns] : {std::pair<std::size_t, std::size_t>{0, 300}, {0, 0}, {3, 0}}) {
     for (const pluria::granule_map& map : all_maps(rows, columns)) {
-      const auto grid = made_grid<int4>(map);
-      const pluria::packed_tensor<int4> empty(grid);
-      const pluria::fixed_point_tensor<int4, 4> positions(grid);
+      const auto grid = made_grid<int7>(map);
+      const pluria::packed_tensor<int7> empty(grid);
+      const pluria::fixed_point_tensor<int7, 4> positions(grid);
       const auto x = integer_weights(2 * columns);
       for (const activation_type activations : all_activations) {
         const std::vector<float> zeros(2 * rows, 0.0F);
-        CHECK(same_bits(products(packed_members<int4>({empty, empty}), x, activations), zeros));
-        CHECK(same_bits(products(shared_floor_tensor<int4>(grid, 2), x, activations), zeros));
+        CHECK(same_bits(products(packed_members<int7>({empty, empty}), x, activations), zeros));
+        CHECK(same_bits(products(shared_floor_tensor<int7>(grid, 2), x, activations), zeros));
         CHECK(
-            same_bits(products(fixed_point_members<int4, 4>(positions, name, rounding, 0, 2), x, activations), zeros));
+            same_bits(products(fixed_point_members<int7, 4>(positions, name, rounding, 0, 2), x, activations), zeros));
       }
     }
   }
 }
 
 TEST_CASE("inputs and outputs that do not fit are refused, with both sizes", "[kernel]") {
-  using int4 = symmetric_int<4>;
+  using int7 = symmetric_int<7>;
   const tensor weights = made(7, 129);
-  const auto members = over_floor(weights, fitted_grid<int4>(weights), 3);
+  const auto members = over_floor(weights, fitted_grid<int7>(weights), 3);
   const auto message = [&](std::size_t in, std::size_t out) {
     const std::vector<float> x(in, 0.0F);
     std::vector<float> y(out, 0.0F);
@@ -435,9 +435,9 @@ TEST_CASE("inputs and outputs that do not fit are refused, with both sizes", "[k
 }
 
 TEST_CASE("an activation that is not finite is refused: input, column and what it is", "[kernel]") {
-  using int4 = symmetric_int<4>;
+  using int7 = symmetric_int<7>;
   const tensor weights = made(7, 300);
-  const auto members = over_floor(weights, fitted_grid<int4>(weights), 3);
+  const auto members = over_floor(weights, fitted_grid<int7>(weights), 3);
   std::vector<float> y(21);
   for (const activation_type activations : all_activations) {
     const auto found = [&](std::size_t place, float value) {

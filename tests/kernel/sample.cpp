@@ -188,35 +188,35 @@ TEMPLATE_LIST_TEST_CASE("lanes give the scalar definition's codes, padding holds
 }
 
 TEST_CASE("members differ from each other, and with the seed", "[kernel]") {
-  using int4 = symmetric_int<4>;
+  using int7 = symmetric_int<7>;
   const tensor weights = made({4, 100});
-  const auto grid = fitted_grid<int4>(weights);
+  const auto grid = fitted_grid<int7>(weights);
   for (const coupling& coupled : couplings) {
-    const auto members = sample<int4>(weights, grid, bernoulli{.seed = 1, .coupling = coupled}, 0, 4);
+    const auto members = sample<int7>(weights, grid, bernoulli{.seed = 1, .coupling = coupled}, 0, 4);
     for (std::size_t i = 0; i < members.size(); ++i) {
       for (std::size_t j = 0; j < i; ++j) {
         CHECK_FALSE(members[i] == members[j]);
       }
     }
-    CHECK_FALSE(sample<int4>(weights, grid, bernoulli{.seed = 2, .coupling = coupled}, 0, 1).front() ==
+    CHECK_FALSE(sample<int7>(weights, grid, bernoulli{.seed = 2, .coupling = coupled}, 0, 1).front() ==
                 members.front());
   }
-  const auto rounded = sample<int4>(weights, grid, nearest{}, 0, 2);
+  const auto rounded = sample<int7>(weights, grid, nearest{}, 0, 2);
   CHECK(rounded[0] == rounded[1]);
 }
 
 TEST_CASE("tensors without elements give members without words", "[kernel]") {
   for (const pluria::tensor_shape& shape : {pluria::tensor_shape{0}, {0, 300}, {3, 0}, {0, 0}}) {
     const tensor weights = made(shape);
-    for (const auto& grid : grids_of<symmetric_int<5>>(weights)) {
-      for (const auto& member : sample<symmetric_int<5>>(weights, grid, bernoulli{}, 0, 2)) {
+    for (const auto& grid : grids_of<symmetric_int<7>>(weights)) {
+      for (const auto& member : sample<symmetric_int<7>>(weights, grid, bernoulli{}, 0, 2)) {
         CHECK(member.words().empty());
         CHECK(member.rows() == weights.rows());
       }
     }
   }
   const tensor weights = made({2, 2});
-  CHECK(sample<symmetric_int<5>>(weights, fitted_grid<symmetric_int<5>>(weights), bernoulli{}, 0, 0).empty());
+  CHECK(sample<symmetric_int<7>>(weights, fitted_grid<symmetric_int<7>>(weights), bernoulli{}, 0, 0).empty());
 }
 
 TEMPLATE_LIST_TEST_CASE("a weight on its grid never moves", "[kernel]", field_widths) {
@@ -254,32 +254,32 @@ TEMPLATE_LIST_TEST_CASE("a weight on its grid never moves", "[kernel]", field_wi
 }
 
 TEST_CASE("member k is the same alone, among others and in any order", "[kernel]") {
-  using int5 = symmetric_int<5>;
+  using int7 = symmetric_int<7>;
   const tensor weights = made({5, 129}, dtype::f16);
-  const auto grid = fitted_grid<int5>(weights);
+  const auto grid = fitted_grid<int7>(weights);
   for (const coupling& coupled : couplings) {
     const bernoulli rounding{.seed = 7, .coupling = coupled};
-    const auto members = sample<int5>(weights, grid, rounding, 0, 20);
+    const auto members = sample<int7>(weights, grid, rounding, 0, 20);
     REQUIRE(members.size() == 20);
     for (std::size_t k = 20; k-- > 0;) {
-      CHECK(sample<int5>(weights, grid, rounding, k, 1).front() == members[k]);
+      CHECK(sample<int7>(weights, grid, rounding, k, 1).front() == members[k]);
     }
-    const auto some = sample<int5>(weights, grid, rounding, 5, 9);
+    const auto some = sample<int7>(weights, grid, rounding, 5, 9);
     CHECK(std::equal(some.begin(), some.end(), members.begin() + 5));
   }
 }
 
 TEST_CASE("rows that are sampled by themselves are those of the whole tensor", "[kernel]") {
-  using int5 = symmetric_int<5>;
+  using int7 = symmetric_int<7>;
   const auto check = [](const auto& rounding) {
     const tensor weights = made({37, 300}, dtype::bf16);
-    for (const auto& grid : grids_of<int5>(weights)) {
+    for (const auto& grid : grids_of<int7>(weights)) {
       const auto whole = sample(weights, grid, rounding, 2, 3);
       for (const auto& [first, count] :
            {std::pair{0, 37}, std::pair{0, 1}, std::pair{5, 20}, std::pair{36, 1}, std::pair{37, 0}}) {
-        const auto rows = std::make_shared<const pluria::tensor_grid<int5>>(
+        const auto rows = std::make_shared<const pluria::tensor_grid<int7>>(
             grid->part(static_cast<std::size_t>(first), static_cast<std::size_t>(count)));
-        std::vector<packed_tensor<int5>> members(3, packed_tensor<int5>(rows));
+        std::vector<packed_tensor<int7>> members(3, packed_tensor<int7>(rows));
         pluria::sample_rows_into(std::span(members), weights, *grid, static_cast<std::size_t>(first), rounding, 2, 2);
         std::size_t wrong = 0;
         for (std::size_t m = 0; m < 3; ++m) {
@@ -293,7 +293,7 @@ TEST_CASE("rows that are sampled by themselves are those of the whole tensor", "
         CAPTURE(first, count);
         CHECK(wrong == 0);
       }
-      std::vector<packed_tensor<int5>> beyond(1, packed_tensor<int5>(grid));
+      std::vector<packed_tensor<int7>> beyond(1, packed_tensor<int7>(grid));
       CHECK_THROWS_AS(pluria::sample_rows_into(std::span(beyond), weights, *grid, 1, rounding, 2),
                       pluria::precondition_error);
     }
@@ -304,76 +304,76 @@ TEST_CASE("rows that are sampled by themselves are those of the whole tensor", "
 }
 
 TEST_CASE("any number of threads gives the same bits", "[kernel]") {
-  using int4 = symmetric_int<4>;
+  using int7 = symmetric_int<7>;
   for (const pluria::tensor_shape& shape : {pluria::tensor_shape{200, 300}, {5000, 3}, {1, 70000}}) {
     const tensor weights = made(shape, dtype::bf16);
-    const auto grid = fitted_grid<int4>(weights);
+    const auto grid = fitted_grid<int7>(weights);
     for (const coupling& coupled : {pluria::independent, lattice(8)}) {
       const bernoulli rounding{.seed = 7, .coupling = coupled};
-      const auto expected = sample<int4>(weights, grid, rounding, 3, 2, 1);
+      const auto expected = sample<int7>(weights, grid, rounding, 3, 2, 1);
       for (const int threads : {0, 2, 3, 7}) {
-        CHECK(sample<int4>(weights, grid, rounding, 3, 2, threads) == expected);
+        CHECK(sample<int7>(weights, grid, rounding, 3, 2, threads) == expected);
       }
     }
   }
 }
 
 TEST_CASE("a tensor of many parts, whose rows end everywhere, follows the definition", "[kernel]") {
-  using int4 = symmetric_int<4>;
+  using int7 = symmetric_int<7>;
   // 32 blocks a row, the last one cut short; 9600 blocks, more than a thread takes at once.
   const tensor weights = made({300, 4000});
   const bernoulli rounding{.seed = 7};
-  for (const auto& grid : {fitted_grid<int4>(weights), fitted_grid<int4>(weights, pluria::per_group(256))}) {
-    const auto member = sample<int4>(weights, grid, rounding, 5, 1, 1).front();
-    CHECK(sample<int4>(weights, grid, rounding, 5, 1, 3).front() == member);
+  for (const auto& grid : {fitted_grid<int7>(weights), fitted_grid<int7>(weights, pluria::per_group(256))}) {
+    const auto member = sample<int7>(weights, grid, rounding, 5, 1, 1).front();
+    CHECK(sample<int7>(weights, grid, rounding, 5, 1, 3).front() == member);
     if (support::exhaustive) {
-      CHECK(wrong_codes<int4>(weights, grid, rounding, 5, member) == 0);
+      CHECK(wrong_codes<int7>(weights, grid, rounding, 5, member) == 0);
     }
   }
 }
 
 TEST_CASE("the generator is a template parameter, and decides the bits", "[kernel]") {
-  using int4 = symmetric_int<4>;
+  using int7 = symmetric_int<7>;
   const tensor weights = made({3, 300});
-  const auto grid = fitted_grid<int4>(weights);
+  const auto grid = fitted_grid<int7>(weights);
   for (const coupling& coupled : {pluria::independent, lattice(4)}) {
     const pluria::basic_bernoulli<pluria::threefry4x32<20>> rounding{.seed = 7, .coupling = coupled};
-    const auto members = sample<int4>(weights, grid, rounding, 2, 5);
+    const auto members = sample<int7>(weights, grid, rounding, 2, 5);
     for (std::size_t m = 0; m < members.size(); ++m) {
-      CHECK(wrong_codes<int4>(weights, grid, rounding, 2 + m, members[m]) == 0);
+      CHECK(wrong_codes<int7>(weights, grid, rounding, 2 + m, members[m]) == 0);
     }
-    CHECK_FALSE(members == sample<int4>(weights, grid, bernoulli{.seed = 7, .coupling = coupled}, 2, 5));
+    CHECK_FALSE(members == sample<int7>(weights, grid, bernoulli{.seed = 7, .coupling = coupled}, 2, 5));
   }
 }
 
 TEST_CASE("members are sampled into forms that exist, and past the caches when they are many", "[kernel]") {
-  using int4 = symmetric_int<4>;
+  using int7 = symmetric_int<7>;
   const tensor weights = made({512, 256});
-  const auto grid = fitted_grid<int4>(weights);
+  const auto grid = fitted_grid<int7>(weights);
   // 256 members of 64 KiB: 16 MiB.
   for (const coupling& coupled : {pluria::independent, lattice(256)}) {
     const bernoulli rounding{.seed = 7, .coupling = coupled};
-    std::vector<packed_tensor<int4>> members(256, packed_tensor<int4>(grid));
+    std::vector<packed_tensor<int7>> members(256, packed_tensor<int7>(grid));
     CHECK(members.size() * members.front().words().size_bytes() >= pluria::detail::past_cache_bytes);
-    pluria::sample_into<int4>(members, weights, rounding, 0, 2);
+    pluria::sample_into<int7>(members, weights, rounding, 0, 2);
     for (const std::size_t k : {0U, 1U, 100U, 255U}) {
-      CHECK(members[k] == sample<int4>(weights, grid, rounding, k, 1).front());
+      CHECK(members[k] == sample<int7>(weights, grid, rounding, k, 1).front());
     }
     // Again, into the same forms: nothing of before is left.
-    pluria::sample_into<int4>(members, weights, rounding, 1000);
-    CHECK(members[7] == sample<int4>(weights, grid, rounding, 1007, 1).front());
+    pluria::sample_into<int7>(members, weights, rounding, 1000);
+    CHECK(members[7] == sample<int7>(weights, grid, rounding, 1007, 1).front());
   }
 }
 
 TEST_CASE("forms on other grids are refused", "[kernel]") {
-  using int4 = symmetric_int<4>;
+  using int7 = symmetric_int<7>;
   const tensor weights = made({4, 100});
-  std::vector<packed_tensor<int4>> members{packed_tensor<int4>(fitted_grid<int4>(weights)),
-                                           packed_tensor<int4>(fitted_grid<int4>(weights))};
-  CHECK_THROWS_AS(pluria::sample_into<int4>(members, weights, nearest{}, 0), pluria::precondition_error);
+  std::vector<packed_tensor<int7>> members{packed_tensor<int7>(fitted_grid<int7>(weights)),
+                                           packed_tensor<int7>(fitted_grid<int7>(weights))};
+  CHECK_THROWS_AS(pluria::sample_into<int7>(members, weights, nearest{}, 0), pluria::precondition_error);
   members.pop_back();
-  CHECK_NOTHROW(pluria::sample_into<int4>(members, weights, nearest{}, 0));
-  CHECK_THROWS_AS(pluria::sample_into<int4>(members, made({4, 99}), nearest{}, 0), pluria::precondition_error);
+  CHECK_NOTHROW(pluria::sample_into<int7>(members, weights, nearest{}, 0));
+  CHECK_THROWS_AS(pluria::sample_into<int7>(members, made({4, 99}), nearest{}, 0), pluria::precondition_error);
 }
 
 template <class Int, class Arch>
@@ -449,20 +449,20 @@ bool is_unbiased(const std::vector<std::int32_t>& positions, std::size_t members
 }
 
 TEST_CASE("sampled members are unbiased, and the check refuses biased roundings", "[kernel]") {
-  using int4 = symmetric_int<4>;
+  using int7 = symmetric_int<7>;
   const std::size_t rows = 20;
   const std::size_t columns = 200;
   const tensor weights = made({rows, columns});
   const std::vector<float> values = weights.to_floats();
-  const auto grid = fitted_grid<int4>(weights);
+  const auto grid = fitted_grid<int7>(weights);
   std::vector<std::int32_t> positions;
   for (std::size_t i = 0; i < values.size(); ++i) {
-    positions.push_back(int4::position(values[i], grid->at(i / columns, i % columns)));
+    positions.push_back(int7::position(values[i], grid->at(i / columns, i % columns)));
   }
   const std::size_t count = 256;
   for (const coupling& coupled : couplings) {
     const bernoulli rounding{.seed = 21, .coupling = coupled};
-    const auto members = sample<int4>(weights, grid, rounding, 0, count);
+    const auto members = sample<int7>(weights, grid, rounding, 0, count);
     CHECK(is_unbiased(positions, count,
                       [&](std::size_t i, std::size_t m) { return members[m].code(i / columns, i % columns); }));
     // About 250 weights and 64000 decisions a range: a dither 1024 too large, where it is not limited, moves a sum by
@@ -482,21 +482,21 @@ TEST_CASE("sampled members are unbiased, and the check refuses biased roundings"
     CHECK_FALSE(mutant([](std::uint32_t dither) { return dither / 2; }));
     CHECK_FALSE(mutant([](std::uint32_t) { return 0x7fffU; }));  // nearest
   }
-  const auto rounded = sample<int4>(weights, grid, nearest{}, 0, 1).front();
+  const auto rounded = sample<int7>(weights, grid, nearest{}, 0, 1).front();
   CHECK_FALSE(is_unbiased(positions, count,
                           [&](std::size_t i, std::size_t) { return rounded.code(i / columns, i % columns); }));
 }
 
 TEST_CASE("a tensor of another name has other members", "[kernel]") {
-  using int4 = symmetric_int<4>;
+  using int7 = symmetric_int<7>;
   const tensor weights = made({4, 100});
   const tensor renamed = weights.renamed("blocks.1.attn.qkv.weight");
-  const auto grid = fitted_grid<int4>(weights);
+  const auto grid = fitted_grid<int7>(weights);
   for (const coupling& coupled : couplings) {
     const bernoulli rounding{.seed = 2, .coupling = coupled};
-    CHECK_FALSE(sample<int4>(weights, grid, rounding, 0, 1) == sample<int4>(renamed, grid, rounding, 0, 1));
+    CHECK_FALSE(sample<int7>(weights, grid, rounding, 0, 1) == sample<int7>(renamed, grid, rounding, 0, 1));
   }
-  CHECK(sample<int4>(weights, grid, nearest{}, 0, 1) == sample<int4>(renamed, grid, nearest{}, 0, 1));
+  CHECK(sample<int7>(weights, grid, nearest{}, 0, 1) == sample<int7>(renamed, grid, nearest{}, 0, 1));
 }
 
 TEMPLATE_LIST_TEST_CASE("granules of zeros, and subnormal and tiny weights, follow the definition", "[kernel]",
@@ -527,23 +527,23 @@ TEMPLATE_LIST_TEST_CASE("granules of zeros, and subnormal and tiny weights, foll
 }
 
 TEST_CASE("a grid of another size, a member beyond the period and integers are refused", "[kernel]") {
-  using int4 = symmetric_int<4>;
+  using int7 = symmetric_int<7>;
   const tensor weights = made({4, 100});
-  const auto grid = fitted_grid<int4>(weights);
-  CHECK_THROWS_AS(sample<int4>(made({5, 100}), grid, nearest{}, 0, 1), pluria::precondition_error);
-  CHECK_THROWS_AS(sample<int4>(made({4, 101}), grid, nearest{}, 0, 1), pluria::precondition_error);
-  CHECK_THROWS_AS(sample<int4>(weights, shared_grid<int4>{}, nearest{}, 0, 1), pluria::precondition_error);
-  CHECK_THROWS_AS(sample<int4>(weights, grid, nearest{}, 0, 1, -1), pluria::precondition_error);
+  const auto grid = fitted_grid<int7>(weights);
+  CHECK_THROWS_AS(sample<int7>(made({5, 100}), grid, nearest{}, 0, 1), pluria::precondition_error);
+  CHECK_THROWS_AS(sample<int7>(made({4, 101}), grid, nearest{}, 0, 1), pluria::precondition_error);
+  CHECK_THROWS_AS(sample<int7>(weights, shared_grid<int7>{}, nearest{}, 0, 1), pluria::precondition_error);
+  CHECK_THROWS_AS(sample<int7>(weights, grid, nearest{}, 0, 1, -1), pluria::precondition_error);
   const std::uint64_t period = std::uint64_t{1} << 32;
-  CHECK_NOTHROW(sample<int4>(weights, grid, bernoulli{}, period - 1, 1));
-  CHECK_THROWS_AS(sample<int4>(weights, grid, bernoulli{}, period - 1, 2), pluria::precondition_error);
+  CHECK_NOTHROW(sample<int7>(weights, grid, bernoulli{}, period - 1, 1));
+  CHECK_THROWS_AS(sample<int7>(weights, grid, bernoulli{}, period - 1, 2), pluria::precondition_error);
   const bernoulli coupled{.coupling = lattice(8)};
-  CHECK_NOTHROW(sample<int4>(weights, grid, coupled, 8 * period - 1, 1));
-  CHECK_THROWS_AS(sample<int4>(weights, grid, coupled, 8 * period, 1), pluria::precondition_error);
+  CHECK_NOTHROW(sample<int7>(weights, grid, coupled, 8 * period - 1, 1));
+  CHECK_THROWS_AS(sample<int7>(weights, grid, coupled, 8 * period, 1), pluria::precondition_error);
 
   const auto bytes = std::make_shared<const std::vector<std::byte>>(400);
   const tensor integers(name, dtype::i8, {4, 100}, *bytes, bytes, "vit.safetensors");
-  CHECK(support::message_of<pluria::bad_input>([&] { sample<int4>(integers, grid, nearest{}, 0, 1); }) ==
+  CHECK(support::message_of<pluria::bad_input>([&] { sample<int7>(integers, grid, nearest{}, 0, 1); }) ==
         "vit.safetensors: tensor \"blocks.0.attn.qkv.weight\": expected dtype F32, F16 or BF16, found I8");
 }
 
@@ -578,20 +578,20 @@ TEMPLATE_LIST_TEST_CASE("members over a shared floor are those that are packed e
 }
 
 TEST_CASE("any number of threads gives the same words, over a shared floor and as positions", "[kernel]") {
-  using int5 = symmetric_int<5>;
+  using int7 = symmetric_int<7>;
   for (const pluria::tensor_shape& shape : {pluria::tensor_shape{200, 300}, {5000, 3}, {1, 70000}}) {
     const tensor weights = made(shape, dtype::bf16);
-    const auto grid = fitted_grid<int5>(weights);
+    const auto grid = fitted_grid<int7>(weights);
     for (const coupling& coupled : {pluria::independent, lattice(8)}) {
       const bernoulli rounding{.seed = 7, .coupling = coupled};
-      const auto expected = pluria::sample_shared_floor<int5>(weights, grid, rounding, 3, 10, 1);
+      const auto expected = pluria::sample_shared_floor<int7>(weights, grid, rounding, 3, 10, 1);
       for (const int threads : {0, 2, 3}) {
-        CHECK(pluria::sample_shared_floor<int5>(weights, grid, rounding, 3, 10, threads) == expected);
+        CHECK(pluria::sample_shared_floor<int7>(weights, grid, rounding, 3, 10, threads) == expected);
       }
     }
-    const auto positions = pluria::sample_fixed_point<int5>(weights, grid, 1);
+    const auto positions = pluria::sample_fixed_point<int7>(weights, grid, 1);
     for (const int threads : {0, 2, 3}) {
-      CHECK(pluria::sample_fixed_point<int5>(weights, grid, threads) == positions);
+      CHECK(pluria::sample_fixed_point<int7>(weights, grid, threads) == positions);
     }
   }
 }
@@ -661,14 +661,14 @@ TEST_CASE("every fraction is rounded to F bits, half to even, as the definition 
 }
 
 TEST_CASE("tensors without elements give shared floors and positions without words", "[kernel]") {
-  using int5 = symmetric_int<5>;
+  using int7 = symmetric_int<7>;
   for (const pluria::tensor_shape& shape : {pluria::tensor_shape{0}, {0, 300}, {3, 0}, {0, 0}}) {
     const tensor weights = made(shape);
-    for (const auto& grid : grids_of<int5>(weights)) {
-      const auto shared = pluria::sample_shared_floor<int5>(weights, grid, bernoulli{}, 0, 2);
+    for (const auto& grid : grids_of<int7>(weights)) {
+      const auto shared = pluria::sample_shared_floor<int7>(weights, grid, bernoulli{}, 0, 2);
       CHECK(shared.words().empty());
       CHECK(shared.rows() == weights.rows());
-      CHECK(pluria::sample_fixed_point<int5>(weights, grid).words().empty());
+      CHECK(pluria::sample_fixed_point<int7>(weights, grid).words().empty());
     }
   }
 }
@@ -695,13 +695,13 @@ TEST_CASE("batches of every width give the same floors, planes and positions", "
 }
 
 TEST_CASE("shared floors and positions refuse what cannot be sampled", "[kernel]") {
-  using int4 = symmetric_int<4>;
+  using int7 = symmetric_int<7>;
   const tensor weights = made({4, 100});
-  const auto grid = fitted_grid<int4>(weights);
-  const auto shared = [&](const tensor& of, const shared_grid<int4>& on, const coupling& coupled, std::uint64_t first,
+  const auto grid = fitted_grid<int7>(weights);
+  const auto shared = [&](const tensor& of, const shared_grid<int7>& on, const coupling& coupled, std::uint64_t first,
                           std::size_t count, int threads = 1) {
     return support::message_of<pluria::precondition_error>(
-        [&] { pluria::sample_shared_floor<int4>(of, on, bernoulli{.coupling = coupled}, first, count, threads); });
+        [&] { pluria::sample_shared_floor<int7>(of, on, bernoulli{.coupling = coupled}, first, count, threads); });
   };
   CHECK(shared(weights, grid, pluria::independent, 0, 64) == "no error");
   CHECK(shared(weights, grid, pluria::independent, 0, 0) == "shared_floor_tensor: 1 to 64 members");
@@ -718,8 +718,8 @@ TEST_CASE("shared floors and positions refuse what cannot be sampled", "[kernel]
   CHECK(shared(weights, grid, lattice(8), 8 * period - 1, 1) == "no error");
   CHECK(shared(weights, grid, lattice(8), 8 * period - 1, 2) == beyond);
 
-  const auto positions = [&](const tensor& of, const shared_grid<int4>& on) {
-    return support::message_of<pluria::precondition_error>([&] { pluria::sample_fixed_point<int4>(of, on); });
+  const auto positions = [&](const tensor& of, const shared_grid<int7>& on) {
+    return support::message_of<pluria::precondition_error>([&] { pluria::sample_fixed_point<int7>(of, on); });
   };
   CHECK(positions(weights, nullptr) == "fixed_point_tensor: a grid is needed");
   CHECK(positions(made({5, 100}), grid) == size);
@@ -730,8 +730,8 @@ TEST_CASE("shared floors and positions refuse what cannot be sampled", "[kernel]
   const std::string type =
       "vit.safetensors: tensor \"blocks.0.attn.qkv.weight\": expected dtype F32, F16 or BF16, found I8";
   CHECK(support::message_of<pluria::bad_input>(
-            [&] { pluria::sample_shared_floor<int4>(integers, grid, bernoulli{}, 0, 1); }) == type);
-  CHECK(support::message_of<pluria::bad_input>([&] { pluria::sample_fixed_point<int4>(integers, grid); }) == type);
+            [&] { pluria::sample_shared_floor<int7>(integers, grid, bernoulli{}, 0, 1); }) == type);
+  CHECK(support::message_of<pluria::bad_input>([&] { pluria::sample_fixed_point<int7>(integers, grid); }) == type);
 }
 
 }  // namespace

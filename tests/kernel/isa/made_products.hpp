@@ -58,7 +58,6 @@ void append_members(std::size_t columns, std::vector<std::uint32_t>& bits) {
 template <class Arch>
 std::vector<std::uint32_t> made_products() {
   std::vector<std::uint32_t> bits;
-  append_members<Arch, pluria::symmetric_int<4>>(300, bits);
   append_members<Arch, pluria::symmetric_int<8>>(300, bits);
   // Scales of 16 groups at once, and what is left of them.
   append_members<Arch, pluria::half_symmetric_int<4>>(700, bits);
