@@ -24,7 +24,8 @@ namespace pluria::test {
 class temporary_folder {
  public:
   temporary_folder() {
-    std::string name = (std::filesystem::temp_directory_path() / "pluria-test-XXXXXX").string();
+    // mkdtemp wants six of them, and puts the name in their place.
+    std::string name = (std::filesystem::temp_directory_path() / ("pluria-test-" + std::string(6, 'X'))).string();
     if (::mkdtemp(name.data()) == nullptr) {
       throw std::runtime_error("cannot make a temporary folder");
     }

@@ -33,10 +33,10 @@ namespace {
 
 using namespace pluria;
 
-// One of each kind: a factored system, one whose scale is a byte for 32, an offset, a table of its own for each row,
-// and a table whose values are integers. Products of a system take a compiler ten seconds; tests of evaluate_vit go
-// through four more.
-using number_systems = std::tuple<fp8_e4m3, mxint8, affine_int<3>, least_variance_codebook<4>, ternary>;
+// One of each kind: a factored system, blocks of 16, one whose scale is a byte for 32, an offset, a table of its own
+// for each row, and a table whose values are integers. Products of a system take a compiler ten seconds; tests of
+// evaluate_vit go through more.
+using number_systems = std::tuple<fp8_e4m3, nvfp4, mxint8, affine_int<3>, least_variance_codebook<4>, ternary>;
 
 constexpr std::size_t rows = 9;
 constexpr std::size_t columns = 300;
