@@ -145,6 +145,45 @@ TEST_CASE("bits are stored where a byte is above another, without sign", "[core]
   });
 }
 
+// plus_bit and plus_two_bits of codes of Bits bits, for all codes and bits.
+template <int Bits, int Place, class Arch>
+std::size_t wrong_sums_of_bits() {
+  std::size_t wrong = 0;
+  for (std::uint32_t code = 0; code < (1U << Bits) && code < 255; ++code) {
+    for (std::uint32_t first = 0; first < 256; first += 64) {
+      std::array<std::uint8_t, 64> codes{};
+      std::array<std::uint8_t, 64> bits{};
+      for (std::uint32_t i = 0; i < 64; ++i) {
+        codes[i] = static_cast<std::uint8_t>((code + i) % std::min(1U << Bits, 255U));
+        bits[i] = static_cast<std::uint8_t>(first + i);
+      }
+      const auto one = bytes_of<Arch>(bytes::plus_bit<Place>(loaded<Arch>(codes), loaded<Arch>(bits)));
+      const auto two = bytes::plus_two_bits<Bits, Place>(loaded<Arch>(codes), loaded<Arch>(bits));
+      const auto lower = bytes_of<Arch>(two[0]);
+      const auto upper = bytes_of<Arch>(two[1]);
+      for (std::size_t byte = 0; byte < 4 * bytes::words<Arch>::size; ++byte) {
+        const std::uint32_t expected = codes[byte] + (bits[byte] >> Place & 1U);
+        wrong += one[byte] == expected && lower[byte] == expected ? 0U : 1U;
+        wrong += upper[byte] == codes[byte] + (bits[byte] >> (Place + 1) & 1U) ? 0U : 1U;
+      }
+    }
+  }
+  return wrong;
+}
+
+TEST_CASE("a bit of another batch's byte adds one to a byte, and two bits give two", "[core]") {
+  expect_none([](auto arch) {
+    using Arch = decltype(arch);
+    std::size_t wrong = 0;
+    bytes::unrolled<4>([&](auto two) {
+      wrong += wrong_sums_of_bits<4, 2 * two, Arch>();
+      wrong += wrong_sums_of_bits<3, 2 * two, Arch>();
+      wrong += wrong_sums_of_bits<8, 2 * two, Arch>();
+    });
+    return wrong;
+  });
+}
+
 TEST_CASE("a bit for every byte adds one to it", "[core]") {
   expect_none([](auto arch) {
     using Arch = decltype(arch);

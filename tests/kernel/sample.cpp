@@ -89,10 +89,8 @@ std::size_t wrong_shared_floors(const tensor& weights, const shared_grid<Int>& g
         }
       }
       std::vector<std::uint32_t> expected = support::naive_tile(Int::bits, stored);
-      for (const support::tile_values& of_member : ups) {
-        const std::vector<std::uint32_t> plane = support::naive_tile_plane(of_member);
-        expected.insert(expected.end(), plane.begin(), plane.end());
-      }
+      const std::vector<std::uint32_t> planes = support::naive_tile_planes(ups);
+      expected.insert(expected.end(), planes.begin(), planes.end());
       const auto found = shared.tile(panel, index);
       wrong += std::equal(found.begin(), found.end(), expected.begin(), expected.end()) ? 0U : 1U;
     }

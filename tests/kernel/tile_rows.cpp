@@ -63,10 +63,12 @@ bool is_described() {
   for (std::size_t i = 0; i < 4; ++i) {
     const std::vector<std::uint32_t> floors = support::naive_tile(Bits, tile_of(stored, i));
     expected.insert(expected.end(), floors.begin(), floors.end());
+    std::vector<support::tile_values> bits;
     for (const values_of_rows& of_member : ups) {
-      const std::vector<std::uint32_t> plane = support::naive_tile_plane(tile_of(of_member, i));
-      expected.insert(expected.end(), plane.begin(), plane.end());
+      bits.push_back(tile_of(of_member, i));
     }
+    const std::vector<std::uint32_t> planes = support::naive_tile_planes(bits);
+    expected.insert(expected.end(), planes.begin(), planes.end());
   }
   alignas(64) std::array<std::uint32_t, 4 * 16 * (Bits + members)> tiles;
   tiles.fill(0xdeadbeefU);

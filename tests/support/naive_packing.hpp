@@ -65,13 +65,39 @@ inline std::vector<std::uint32_t> naive_tile_plane(const tile_values& bits) {
     for (std::size_t h = 0; h < 2; ++h) {
       for (std::size_t a = 0; a < 4; ++a) {
         for (std::size_t c = 0; c < 4; ++c) {
-          const std::size_t bit = 64 * (2 * a + h) + 4 * row + c;
+          const std::size_t bit = 8 * (4 * row + c) + 4 * h + 2 * (a % 2) + a / 2;
           plane[bit / 32] |= (bits[row][16 * h + 4 * a + c] & 1U) << bit % 32;
         }
       }
     }
   }
   return plane;
+}
+
+/// The planes of members, 16 words each: by twos, and of an odd number the last as it is alone.
+inline std::vector<std::uint32_t> naive_tile_planes(std::span<const tile_values> members) {
+  std::vector<std::uint32_t> planes(16 * members.size(), 0);
+  for (std::size_t m = 0; m < members.size(); ++m) {
+    if (m % 2 == 0 && m + 1 == members.size()) {
+      const std::vector<std::uint32_t> last = naive_tile_plane(members[m]);
+      for (std::size_t word = 0; word < 16; ++word) {
+        planes[16 * m + word] = last[word];
+      }
+      continue;
+    }
+    for (std::size_t row = 0; row < 16; ++row) {
+      for (std::size_t h = 0; h < 2; ++h) {
+        for (std::size_t a = 0; a < 4; ++a) {
+          for (std::size_t c = 0; c < 4; ++c) {
+            const std::size_t byte = 128 * (m / 2) + 64 * (a / 2) + 4 * row + c;
+            const std::size_t bit = 8 * byte + 4 * h + 2 * (a % 2) + m % 2;
+            planes[bit / 32] |= (members[m][row][16 * h + 4 * a + c] & 1U) << bit % 32;
+          }
+        }
+      }
+    }
+  }
+  return planes;
 }
 
 /// The 16 * bits words of a tile of stored values: fields of four bits, then planes, high bits first.

@@ -5,6 +5,7 @@
 #include <support/integer_weights.hpp>
 #include <support/naive_packing.hpp>
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <tuple>
@@ -20,9 +21,8 @@ template <int Bits>
 using width = std::integral_constant<int, Bits>;
 using all_widths = std::tuple<width<1>, width<2>, width<3>, width<4>, width<5>, width<6>, width<7>, width<8>>;
 
-support::tile_values made_values(std::uint32_t below) {
+support::tile_values made_values(std::uint32_t below, std::uint32_t seed = 0) {
   support::tile_values values{};
-  std::uint32_t seed = below;
   for (auto& row : values) {
     for (std::uint32_t& value : row) {
       value = support::mixed(++seed) % below;
@@ -47,7 +47,7 @@ TEMPLATE_LIST_TEST_CASE("a tile holds the codes of 16 rows and 32 columns, b bit
   CHECK(wrong == 0);
 }
 
-TEST_CASE("a plane has a bit for each element, four neighbours of a row side by side", "[tensor]") {
+TEST_CASE("a plane has a bit for each element, four neighbours of a row in the bytes of a word", "[tensor]") {
   for (std::size_t row = 0; row < 16; ++row) {
     for (std::size_t column = 0; column < 32; ++column) {
       support::tile_values one{};
@@ -62,6 +62,37 @@ TEST_CASE("a plane has a bit for each element, four neighbours of a row side by 
       CHECK(set == 1);
       CHECK(row_tile::bit(plane.data(), row, column) == 1);
     }
+  }
+}
+
+TEST_CASE("members are planes by twos, and of an odd number the last has its own", "[tensor]") {
+  for (const std::size_t members : {1U, 2U, 3U, 6U, 7U}) {
+    CAPTURE(members);
+    std::vector<support::tile_values> bits;
+    for (std::size_t m = 0; m < members; ++m) {
+      bits.push_back(made_values(2, static_cast<std::uint32_t>(1000 * m)));
+    }
+    const std::vector<std::uint32_t> planes = support::naive_tile_planes(bits);
+    std::vector<std::uint32_t> again(planes.size());
+    std::size_t wrong = 0;
+    for (std::size_t m = 0; m < members; ++m) {
+      for (std::size_t row = 0; row < 16; ++row) {
+        for (std::size_t column = 0; column < 32; ++column) {
+          wrong += row_tile::bit(planes.data(), members, m, row, column) == bits[m][row][column] ? 0U : 1U;
+        }
+      }
+      const row_tile::plane alone = row_tile::plane_of(planes.data(), members, m);
+      const std::vector<std::uint32_t> expected = support::naive_tile_plane(bits[m]);
+      CHECK(std::equal(alone.begin(), alone.end(), expected.begin(), expected.end()));
+      CHECK(row_tile::is_alone(members, m) == (members % 2 == 1 && m + 1 == members));
+      if (row_tile::is_alone(members, m)) {
+        std::copy(alone.begin(), alone.end(), again.begin() + static_cast<std::ptrdiff_t>(16 * m));
+      } else if (m % 2 == 1) {
+        row_tile::store_pair(row_tile::plane_of(planes.data(), members, m - 1), alone, &again[16 * (m - 1)]);
+      }
+    }
+    CHECK(wrong == 0);
+    CHECK(again == planes);
   }
 }
 

@@ -62,12 +62,13 @@ shared_floor_tensor<Int> filled(const support::shared_grid<Int>& grid, std::size
       });
       const std::vector<std::uint32_t> floors = support::naive_tile(Int::bits, stored);
       out = std::copy(floors.begin(), floors.end(), out);
+      std::vector<support::tile_values> ups(members);
       for (std::size_t member = 0; member < members; ++member) {
-        support::tile_values ups{};
-        for_each([&](std::size_t r, std::size_t c) { ups[r][c] = up_at(first + member, first_row + r, begin + c); });
-        const std::vector<std::uint32_t> plane = support::naive_tile_plane(ups);
-        out = std::copy(plane.begin(), plane.end(), out);
+        for_each(
+            [&](std::size_t r, std::size_t c) { ups[member][r][c] = up_at(first + member, first_row + r, begin + c); });
       }
+      const std::vector<std::uint32_t> planes = support::naive_tile_planes(ups);
+      out = std::copy(planes.begin(), planes.end(), out);
     }
   }
   return form;
@@ -132,7 +133,7 @@ TEMPLATE_LIST_TEST_CASE("members that are appended are those that were made at o
     const auto grid = made_grid<TestType>(granule_map::groups(rows, columns, 48 > columns ? columns : 48));
     // The same grid once more, at another place.
     const auto copy = made_grid<TestType>(grid->map);
-    for (const auto& [first, second] : {std::pair<std::size_t, std::size_t>{1, 1}, {1, 63}, {63, 1}, {7, 3}}) {
+    for (const auto& [first, second] : {std::pair<std::size_t, std::size_t>{1, 1}, {1, 63}, {63, 1}, {7, 3}, {2, 3}}) {
       const auto joined =
           shared_floor_tensor<TestType>::joined(filled<TestType>(grid, first), filled<TestType>(copy, second, first));
       const auto at_once = filled<TestType>(grid, first + second);

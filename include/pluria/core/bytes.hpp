@@ -6,6 +6,7 @@
 
 #include <pluria/core/lanes.hpp>
 
+#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
@@ -175,6 +176,51 @@ PLURIA_INLINE words<Arch> plus_bits(const words<Arch>& lanes, const void* bits) 
   }
 #endif
   return plus_bits_one_by_one(lanes, bits);
+}
+
+/// The bytes of `lanes`, each plus bit `Place` of its byte in `bits`; no byte is 255.
+template <int Place, class Arch>
+PLURIA_INLINE words<Arch> plus_bit(const words<Arch>& lanes, const words<Arch>& bits) noexcept {
+  static_assert(Place >= 0 && Place < 8);
+#if defined(__AVX512BW__)
+  if constexpr (words<Arch>::size == 16) {
+    const __mmask64 set = _mm512_test_epi8_mask(bits.data, _mm512_set1_epi8(static_cast<char>(1U << Place)));
+    return _mm512_mask_add_epi8(lanes.data, set, lanes.data, _mm512_set1_epi8(1));
+  }
+#endif
+  return lanes + ((bits >> Place) & words<Arch>(0x01010101U));
+}
+
+#if defined(__AVX512VBMI__)
+// Byte i, as an index of a code and two bits above it: the code plus one of them.
+template <int Place>
+inline constexpr auto plus_one_of_two = [] {
+  struct {
+    alignas(64) std::uint8_t at[64];
+  } table{};
+  for (std::size_t i = 0; i < 64; ++i) {
+    table.at[i] = static_cast<std::uint8_t>(i % 16 + (i >> Place & 1U));
+  }
+  return table;
+}();
+#endif
+
+/// plus_bit<Place> and plus_bit<Place + 1> of codes below 2^Bits.
+//
+// With AVX-512 VBMI up to 4 bits: both sums are looked up, under a code and two bits. On Zen 4 masks are made where
+// products of bytes are, which are the limit: from memory eight INT-4 members take .84 of the time.
+template <int Bits, int Place, class Arch>
+PLURIA_INLINE std::array<words<Arch>, 2> plus_two_bits(const words<Arch>& codes, const words<Arch>& bits) noexcept {
+#if defined(__AVX512VBMI__)
+  if constexpr (words<Arch>::size == 16 && Bits <= 4) {
+    const words<Arch> moved = Place <= 4 ? bits << (Place <= 4 ? 4 - Place : 0) : bits >> (Place <= 4 ? 0 : Place - 4);
+    // (moved & mask) | codes, into the register of `moved`: codes are needed again.
+    const __m512i index = _mm512_ternarylogic_epi32(moved.data, _mm512_set1_epi8(0x30), codes.data, 0xea);
+    return {words<Arch>(_mm512_permutexvar_epi8(index, _mm512_load_si512(plus_one_of_two<4>.at))),
+            words<Arch>(_mm512_permutexvar_epi8(index, _mm512_load_si512(plus_one_of_two<5>.at)))};
+  }
+#endif
+  return {plus_bit<Place>(codes, bits), plus_bit<Place + 1>(codes, bits)};
 }
 
 /// sums + the products of each word's four bytes: those of `codes` without sign and below 2^Bits, those of `values`

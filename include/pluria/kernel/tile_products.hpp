@@ -5,11 +5,12 @@
 // it is scaled once a tile (twice with granules of
 // 16) where granules are smaller than rows, and nothing is summed across lanes.
 //
-// With eight members on Zen 4 (AVX-512 VNNI) weights from memory take .76 of the time (groups of 32), or .87 (channel),
+// With eight members on Zen 4 (AVX-512 VNNI) weights from memory take .64 of the time (groups of 32), or .78 (channel),
 // of lanes that hold the columns of one row, whose sums go to memory and back for every row, block and member.
 
 #include <pluria/core/aligned_vector.hpp>
 #include <pluria/core/bytes.hpp>
+#include <pluria/core/dot_sums.hpp>
 #include <pluria/core/lanes.hpp>
 #include <pluria/kernel/block_scales.hpp>
 #include <pluria/kernel/inputs.hpp>
@@ -24,15 +25,23 @@
 #include <cstddef>
 #include <cstdint>
 #include <type_traits>
+#include <utility>
 
 namespace pluria::detail {
 
-// Codes 2 a + h, h = 0 and 1, of a slice of rows: element (r, 16 h + 4 a + c) in word r, byte c.
-template <int Bits, class Arch>
-PLURIA_INLINE std::array<lanes::words<Arch>, 2> codes_of_tile(const std::uint32_t* tile, std::size_t a,
+// Columns 16 h + 4 a + c, a = 2 b + A: word r of code h is row r's, byte c. So are the bits of a plane, `4 h + 2 A` up.
+template <std::size_t A>
+constexpr int bit_place(std::size_t half) noexcept {
+  return static_cast<int>(4 * half + 2 * A);
+}
+
+// The codes of a slice of rows.
+template <int Bits, std::size_t A, class Arch>
+PLURIA_INLINE std::array<lanes::words<Arch>, 2> codes_of_tile(const std::uint32_t* tile, std::size_t b,
                                                               std::size_t slice) noexcept {
   using words = lanes::words<Arch>;
   using codes = tile_codes<Bits>;
+  const std::size_t a = 2 * b + A;
   const words low(0x0f0f0f0fU);
   std::array<words, 2> result{words(0U), words(0U)};
   lanes::unrolled<codes::fields>([&](auto number) PLURIA_INLINE_LAMBDA {
@@ -47,10 +56,9 @@ PLURIA_INLINE std::array<lanes::words<Arch>, 2> codes_of_tile(const std::uint32_
     });
   });
   lanes::unrolled<codes::planes>([&](auto number) PLURIA_INLINE_LAMBDA {
-    const auto* bits = reinterpret_cast<const std::byte*>(codes::plane(tile, number));
+    const words bits = words::load_aligned(codes::plane(tile, number) + words::size * slice) >> static_cast<int>(b);
     lanes::unrolled<2>([&](auto half) PLURIA_INLINE_LAMBDA {
-      result[half] =
-          lanes::plus_bits(words(result[half] + result[half]), bits + 8 * (2 * a + half) + words::size / 2 * slice);
+      result[half] = lanes::plus_bit<bit_place<A>(half)>(words(result[half] + result[half]), bits);
     });
   });
   return result;
@@ -69,7 +77,8 @@ struct tile_row {
   const float* scales;  // of every tile, or every half of one, 16, where a row has several
 };
 
-// Members m .. m + Count - 1, one token each: input m is that of member m. Their sums stay in registers, of integers
+// Members m .. m + Count - 1, one token each: input m is that of member m; one is the last of an odd number, else they
+// are twos. Their sums stay in registers, of integers
 // through all tiles, and all members pass a register of floors, so that none waits for its own last sum.
 template <std::size_t Count, granule_width Width, class View, class Arch>
 [[gnu::noinline]] void add_members(const tile_row& row, std::size_t m, tile_sum<Width>* sums) {
@@ -78,6 +87,8 @@ template <std::size_t Count, granule_width Width, class View, class Arch>
   using ints = lanes::ints<Arch>;
   using floats = lanes::floats<Arch>;
   static_assert(Width != granule_width::run);
+  // Of few members the sums would wait for each other.
+  using dot_sum = lanes::dot_sum<number::bits, Arch, Count <= 2 ? 2 : 1>;
   constexpr std::size_t slices = row_tile::rows / words::size;
   const std::size_t line_words = 2 * row.x->count();
   lanes::unrolled<slices>([&](auto slice) PLURIA_INLINE_LAMBDA {
@@ -97,23 +108,41 @@ template <std::size_t Count, granule_width Width, class View, class Arch>
         lanes::unrolled<Count>([&](auto n) PLURIA_INLINE_LAMBDA { totals[n] = ints(offsets[n]); });
         offsets += line_words;
       }
-      const auto* planes = reinterpret_cast<const std::byte*>(tile + View::floor_words + row_tile::plane_words * m) +
-                           words::size / 2 * slice;
-      for (std::size_t a = 0; a < 4; ++a) {
-        // Asked for a few lines at a time: all at once would wait for each other.
-        for (std::size_t line = a; line < lines; line += 4) {
-          lanes::request_line(tile + words_ahead + 16 * line);
-        }
-        const std::array<words, 2> floors = codes_of_tile<number::bits, Arch>(tile, a, slice);
-        lanes::unrolled<Count>([&](auto n) PLURIA_INLINE_LAMBDA {
-          lanes::unrolled<2>([&](auto half) PLURIA_INLINE_LAMBDA {
-            totals[n] = lanes::plus_dot<number::bits>(
-                totals[n], lanes::plus_bits(floors[half], planes + 64 * n + 16 * a + 8 * half),
-                words(values[2 * n + half]));
-          });
+      const auto dots = [&]<std::size_t... N>(std::index_sequence<N...>) PLURIA_INLINE_LAMBDA {
+        return std::array<dot_sum, Count>{dot_sum(totals[N])...};
+      };
+      std::array<dot_sum, Count> of_tile = dots(std::make_index_sequence<Count>{});
+      const std::uint32_t* const planes = tile + View::floor_words + row_tile::plane_words * m + words::size * slice;
+      const auto add = [&](auto n, auto half, const words& codes)
+                           PLURIA_INLINE_LAMBDA { of_tile[n].template add<half>(codes, words(values[2 * n + half])); };
+      for (std::size_t b = 0; b < 2; ++b) {
+        lanes::unrolled<2>([&](auto a) PLURIA_INLINE_LAMBDA {
+          // Asked for a few lines at a time: all at once would wait for each other.
+          for (std::size_t line = 2 * b + a; line < lines; line += 4) {
+            lanes::request_line(tile + words_ahead + 16 * line);
+          }
+          const std::array<words, 2> floors = codes_of_tile<number::bits, a, Arch>(tile, b, slice);
+          if constexpr (Count == 1) {
+            const words bits = words::load_aligned(planes) >> static_cast<int>(b);
+            lanes::unrolled<2>([&](auto half) PLURIA_INLINE_LAMBDA {
+              add(std::integral_constant<std::size_t, 0>{}, half,
+                  lanes::plus_bit<bit_place<a>(half)>(floors[half], bits));
+            });
+          } else {
+            lanes::unrolled<Count / 2>([&](auto pair) PLURIA_INLINE_LAMBDA {
+              const words bits = words::load_aligned(planes + row_tile::plane_words * (2 * pair + b));
+              lanes::unrolled<2>([&](auto half) PLURIA_INLINE_LAMBDA {
+                const std::array<words, 2> codes =
+                    lanes::plus_two_bits<number::bits, bit_place<a>(half)>(floors[half], bits);
+                add(std::integral_constant<std::size_t, 2 * pair>{}, half, codes[0]);
+                add(std::integral_constant<std::size_t, 2 * pair + 1>{}, half, codes[1]);
+              });
+            });
+          }
+          values += line_words;
         });
-        values += line_words;
       }
+      lanes::unrolled<Count>([&](auto n) PLURIA_INLINE_LAMBDA { totals[n] = of_tile[n].total(); });
       if constexpr (Width == granule_width::group) {
         const floats scale = floats::load_aligned(row.scales + row_tile::rows * t + words::size * slice);
         lanes::unrolled<Count>([&](auto n) PLURIA_INLINE_LAMBDA {
@@ -138,6 +167,7 @@ template <granule_width Width, class View, class Arch>
   using ints = lanes::ints<Arch>;
   using floats = lanes::floats<Arch>;
   constexpr std::size_t slices = row_tile::rows / words::size;
+  using dot_sum = lanes::dot_sum<number::bits, Arch>;
   constexpr std::size_t granules = Width == granule_width::run ? 2 : 1;
   const std::size_t line_words = 2 * row.x->count();
   const std::uint32_t* tile = row.tile;
@@ -152,42 +182,51 @@ template <granule_width Width, class View, class Arch>
     }
     lanes::unrolled<slices>([&](auto slice) PLURIA_INLINE_LAMBDA {
       std::array<std::array<words, 2>, 4> floors;
-      lanes::unrolled<4>([&](auto a)
-                             PLURIA_INLINE_LAMBDA { floors[a] = codes_of_tile<number::bits, Arch>(tile, a, slice); });
+      lanes::unrolled<4>([&](auto a) PLURIA_INLINE_LAMBDA {
+        floors[a] = codes_of_tile<number::bits, a % 2, Arch>(tile, a / 2, slice);
+      });
       for (std::size_t m = 0; m < members; ++m) {
-        const auto* planes = reinterpret_cast<const std::byte*>(tile + View::floor_words + row_tile::plane_words * m) +
-                             words::size / 2 * slice;
+        const std::uint32_t* const planes =
+            tile + View::floor_words + row_tile::plane_words * (m - m % 2) + words::size * slice;
+        const bool is_alone = row_tile::is_alone(members, m);
         std::array<std::array<words, 2>, 4> codes;
         lanes::unrolled<4>([&](auto a) PLURIA_INLINE_LAMBDA {
+          constexpr std::size_t b = a / 2;
+          const words bits = is_alone
+                                 ? words::load_aligned(planes) >> static_cast<int>(b)
+                                 : words::load_aligned(planes + row_tile::plane_words * b) >> static_cast<int>(m % 2);
           lanes::unrolled<2>([&](auto half) PLURIA_INLINE_LAMBDA {
-            codes[a][half] = lanes::plus_bits(floors[a][half], planes + 16 * a + 8 * half);
+            codes[a][half] = lanes::plus_bit<bit_place<a % 2>(half)>(floors[a][half], bits);
           });
         });
         for (std::size_t token = 0; token < map.tokens; ++token) {
           const std::size_t input = map.input(m, token);
           const std::uint32_t* const values = values_of_tile + 2 * input;
           tile_sum<Width>* const place = sums + (m * map.tokens + token) * row_tile::rows + words::size * slice;
-          const auto plus_dots = [&](ints total, auto half) PLURIA_INLINE_LAMBDA {
+          const auto add = [&](dot_sum& sum, auto half) PLURIA_INLINE_LAMBDA {
             lanes::unrolled<4>([&](auto a) PLURIA_INLINE_LAMBDA {
-              total = lanes::plus_dot<number::bits>(total, codes[a][half], words(values[line_words * a + half]));
+              sum.template add<a>(codes[a][half], words(values[line_words * a + half]));
             });
-            return total;
           };
           constexpr std::integral_constant<std::size_t, 0> lower;
           constexpr std::integral_constant<std::size_t, 1> upper;
           if constexpr (Width == granule_width::row) {
-            plus_dots(plus_dots(ints::load_aligned(place), lower), upper).store_aligned(place);
+            dot_sum sum(ints::load_aligned(place));
+            add(sum, lower);
+            add(sum, upper);
+            sum.total().store_aligned(place);
           } else {
             const float* const scales = row.scales + row_tile::rows * granules * t + words::size * slice;
             const std::int32_t* const offsets = offsets_of_tile + granules * input;
             floats total = floats::load_aligned(place);
-            ints of_granule = plus_dots(ints(offsets[0]), lower);
+            dot_sum sum{ints(offsets[0])};
+            add(sum, lower);
             if constexpr (Width == granule_width::run) {
-              total = lanes::multiply_add<Arch>(xsimd::to_float(of_granule), floats::load_aligned(scales), total);
-              of_granule = ints(offsets[1]);
+              total = lanes::multiply_add<Arch>(xsimd::to_float(sum.total()), floats::load_aligned(scales), total);
+              sum = dot_sum{ints(offsets[1])};
             }
-            of_granule = plus_dots(of_granule, upper);
-            lanes::multiply_add<Arch>(xsimd::to_float(of_granule),
+            add(sum, upper);
+            lanes::multiply_add<Arch>(xsimd::to_float(sum.total()),
                                       floats::load_aligned(scales + row_tile::rows * (granules - 1)), total)
                 .store_aligned(place);
           }

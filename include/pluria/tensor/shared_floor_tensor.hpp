@@ -6,8 +6,8 @@
 //   code of member k = floor + bit k
 //
 // Layout, made to be read once and in one direction by the products of all members (kernel/tile_products.hpp): 16 rows
-// after the other; of these, 32 columns after the other; of these 512 elements the floors, 64 b bytes, then for each
-// member a plane of 64 bytes, both as row_tiles.hpp lays them out. Ten INT-4 members are 14 bits per weight, in 896
+// after the other; of these, 32 columns after the other; of these 512 elements the floors, 64 b bytes, then 64 bytes of
+// planes for each member, both as row_tiles.hpp lays them out. Ten INT-4 members are 14 bits per weight, in 896
 // bytes for a tile. Separate planes would need S + 1 places in memory to be read at once. Rows are padded to 16 with
 // words of 0, columns to 128 with weights of 0.
 
@@ -71,7 +71,7 @@ class shared_floor_tensor {
     const std::size_t r = row % row_tile::rows;
     const std::size_t c = column % row_tile::columns;
     const std::uint32_t floor = floors::at(words.data(), r, c);
-    const std::uint32_t up = row_tile::bit(words.data() + floors::words + member * row_tile::plane_words, r, c);
+    const std::uint32_t up = row_tile::bit(words.data() + floors::words, members_, member, r, c);
     return static_cast<std::int32_t>(floor + up) + N::min_code;
   }
 
@@ -86,8 +86,19 @@ class shared_floor_tensor {
       const std::uint32_t* a = first.words_.data() + number * first.tile_words();
       const std::uint32_t* b = second.words_.data() + number * second.tile_words();
       require(std::equal(a, a + floors::words, b), "shared_floor_tensor: members of one tensor share their floors");
-      std::uint32_t* end = std::copy_n(a, first.tile_words(), both.words_.data() + number * both.tile_words());
-      std::copy_n(b + floors::words, second.members_ * row_tile::plane_words, end);
+      const auto plane = [&](std::size_t member) {
+        return member < first.members_
+                   ? row_tile::plane_of(a + floors::words, first.members_, member)
+                   : row_tile::plane_of(b + floors::words, second.members_, member - first.members_);
+      };
+      std::uint32_t* planes = std::copy_n(a, floors::words, both.words_.data() + number * both.tile_words());
+      for (std::size_t m = 0; m < both.members_; m += 2, planes += 2 * row_tile::plane_words) {
+        if (row_tile::is_alone(both.members_, m)) {
+          std::ranges::copy(plane(m), planes);
+        } else {
+          row_tile::store_pair(plane(m), plane(m + 1), planes);
+        }
+      }
     }
     return both;
   }
