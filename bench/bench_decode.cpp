@@ -230,7 +230,8 @@ int main(int count, char** arguments) {
     if (form.bits == 6 || form.bits == 5) {
       continue;  // for the picture of quality
     }
-    for (const setting& at : {setting{2048, 1}, setting{8192, 1}, setting{128, 2}}) {
+    for (const setting& at :
+         {setting{2048, 1}, setting{8192, 1}, setting{128, 2}, setting{2048, 2}, setting{8192, 2}}) {
       register_steps(large, form.name, at, 7);
     }
     if (form.members <= 8) {  // sixteen take minutes, twice as long as eight
