@@ -29,7 +29,8 @@ namespace {
 using namespace bench;
 
 constexpr weight_form forms[] = {
-    {"bfloat16", 16},
+    {"bfloat16", 16},  // as it is mapped from a file
+    {"bfloat16, huge pages", 16, {}, 1, false, false, weight_pages::huge},
     {"INT-8 to nearest, channel", 8, storage_form::packed, 1, false, true},
     {"packed INT-6, channel, S=1", 6, storage_form::packed, 1, false, true},
     {"packed INT-5, channel, S=1", 5, storage_form::packed, 1, false, true},
@@ -183,6 +184,10 @@ void register_targets(const std::shared_ptr<models>& all) {
                  {"at_most", 1.1}, spent);
   register_ratio("decode, " + channel + "/bfloat16/" + size, steps(all, forms[0].name, at), steps(all, channel, at), 1,
                  {"at_most", 1.0}, spent);
+  register_ratio("decode, " + grouped + "/bfloat16, huge pages/" + size, steps(all, forms[1].name, at),
+                 steps(all, grouped, at), 1, {"at_most", 1.1}, spent);
+  register_ratio("decode, " + channel + "/bfloat16, huge pages/" + size, steps(all, forms[1].name, at),
+                 steps(all, channel, at), 1, {"at_most", 1.0}, spent);
   register_ratio("decode, " + grouped + "/eight packed/" + size, steps(all, "packed INT-4, groups of 32, S=8", at),
                  steps(all, grouped, at), 1, {"at_most", 0.55}, spent);
   register_ratio("decode, " + channel + "/eight packed/" + size, steps(all, "packed INT-4, channel, S=8", at),

@@ -20,6 +20,10 @@
 #include <pluria/rounding/bernoulli.hpp>
 #include <pluria/rounding/nearest.hpp>
 
+#if defined(__linux__)
+#include <sys/mman.h>
+#endif
+
 #include <algorithm>
 #include <array>
 #include <chrono>
@@ -74,13 +78,39 @@ inline llama_shape small_llama() {
   return {"2 million", c};
 }
 
-/// bfloat16 weights of a network, tensor by tensor.
+/// Where weights are: on the ordinary pages that a mapped file has, or on huge ones.
+enum class weight_pages { mapped, huge };
+
+inline std::shared_ptr<aligned_vector<std::byte>> room_for_weights(std::size_t bytes,
+                                                                   [[maybe_unused]] weight_pages pages) {
+  const auto room = std::make_shared<aligned_vector<std::byte>>(bytes);
+#if defined(MADV_NOHUGEPAGE)
+  constexpr std::size_t page = line_allocator<std::byte>::huge_page;
+  if (pages == weight_pages::mapped && reinterpret_cast<std::uintptr_t>(room->data()) % page == 0) {
+    ::madvise(room->data(), bytes / page * page, MADV_NOHUGEPAGE);
+  }
+#endif
+  return room;
+}
+
+/// The same weights on huge pages.
+inline checkpoint on_huge_pages(const checkpoint& weights) {
+  checkpoint copy(weights.file(), {});
+  for (const tensor& from : weights.tensors()) {
+    const auto bytes = room_for_weights(from.bytes().size(), weight_pages::huge);
+    std::copy(from.bytes().begin(), from.bytes().end(), bytes->begin());
+    copy.add(tensor(from.name(), from.type(), from.shape(), std::span<const std::byte>(*bytes), bytes));
+  }
+  return copy;
+}
+
+/// bfloat16 weights of a network, tensor by tensor, as if they were mapped.
 inline checkpoint made_llama(const llama_configuration& c) {
   checkpoint made(c.file, {});
   std::uint32_t number = 0;
   const auto add = [&](const std::string& name, tensor_shape shape) {
     const std::size_t size = shape.size() == 1 ? shape[0] : shape[0] * shape[1];
-    const auto bytes = std::make_shared<aligned_vector<std::byte>>(2 * size);
+    const auto bytes = room_for_weights(2 * size, weight_pages::mapped);
     auto* const values = reinterpret_cast<std::uint16_t*>(bytes->data());
     const bool is_norm = shape.size() == 1;
     const std::uint32_t offset = 40503U * number++;
@@ -142,6 +172,7 @@ struct weight_form {
   std::size_t members = 1;
   bool is_grouped = false;  // groups of 32 on float16 scales, else one float32 scale per channel
   bool is_nearest = false;
+  weight_pages pages = weight_pages::mapped;  // of a model in bfloat16; members are on huge pages
 };
 
 inline any_quantizer quantizer_of(const weight_form& form) {
@@ -167,7 +198,8 @@ inline any_quantizer quantizer_of(const weight_form& form) {
 /// A network on weights in a form, for products by one and by two threads.
 class decoder {
  public:
-  decoder(const llama_configuration& configuration, const checkpoint& weights, const weight_form& form) {
+  decoder(const llama_configuration& configuration, const checkpoint& made, const weight_form& form) {
+    const checkpoint weights = form.pages == weight_pages::huge ? on_huge_pages(made) : made;
     std::map<std::string, any_members, std::less<>> stored;
     std::optional<rounded_members> source;
     if (form.bits == 16) {

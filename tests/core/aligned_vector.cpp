@@ -21,6 +21,20 @@ TEST_CASE("an aligned vector begins at a cache line, of any size", "[core]") {
   }
 }
 
+TEST_CASE("a large aligned vector begins at a huge page, and is as long as any", "[core]") {
+  constexpr std::size_t huge_page = pluria::line_allocator<std::uint32_t>::huge_page;
+  for (const std::size_t bytes : {2 * huge_page - 4, 2 * huge_page, 3 * huge_page + 64}) {
+    aligned_vector<std::uint32_t> words(bytes / 4, 1U);
+    CAPTURE(bytes);
+    CHECK((reinterpret_cast<std::uintptr_t>(words.data()) % huge_page == 0 || bytes < 2 * huge_page));
+    words.back() = 2;
+    words.resize(words.size() / 2);  // to a size with another alignment, in the same place
+    words.shrink_to_fit();
+    CHECK(reinterpret_cast<std::uintptr_t>(words.data()) % 64 == 0);
+    CHECK(words.back() == 1);
+  }
+}
+
 TEST_CASE("an aligned vector is a vector", "[core]") {
   aligned_vector<std::uint32_t> words(5, 7U);
   words.push_back(8);

@@ -97,6 +97,11 @@ template <std::size_t Count, granule_width Width, class View, class Arch>
     tile_sum<Width>* const place = sums + words::size * slice;
     std::array<ints, Count> totals;
     totals.fill(ints(0));
+    std::array<floats, Count> scaled;
+    if constexpr (Width == granule_width::group) {
+      lanes::unrolled<Count>(
+          [&](auto n) PLURIA_INLINE_LAMBDA { scaled[n] = floats::load_aligned(place + row_tile::rows * n); });
+    }
     const std::uint32_t* tile = row.tile;
     const std::uint32_t* values = row.x->tile(0) + 2 * m;
     const std::int32_t* offsets = nullptr;
@@ -115,10 +120,11 @@ template <std::size_t Count, granule_width Width, class View, class Arch>
       const std::uint32_t* const planes = tile + View::floor_words + row_tile::plane_words * m + words::size * slice;
       const auto add = [&](auto n, auto half, const words& codes)
                            PLURIA_INLINE_LAMBDA { of_tile[n].template add<half>(codes, words(values[2 * n + half])); };
+      std::size_t line = 0;
       for (std::size_t b = 0; b < 2; ++b) {
         lanes::unrolled<2>([&](auto a) PLURIA_INLINE_LAMBDA {
-          // Asked for a few lines at a time: all at once would wait for each other.
-          for (std::size_t line = 2 * b + a; line < lines; line += 4) {
+          // Asked for a few lines at a time, in their order: all at once would wait for each other.
+          for (const std::size_t end = lines * (2 * b + a + 1) / 4; line < end; ++line) {
             lanes::request_line(tile + words_ahead + 16 * line);
           }
           const std::array<words, 2> floors = codes_of_tile<number::bits, a, Arch>(tile, b, slice);
@@ -146,15 +152,18 @@ template <std::size_t Count, granule_width Width, class View, class Arch>
       if constexpr (Width == granule_width::group) {
         const floats scale = floats::load_aligned(row.scales + row_tile::rows * t + words::size * slice);
         lanes::unrolled<Count>([&](auto n) PLURIA_INLINE_LAMBDA {
-          float* const own = place + row_tile::rows * n;
-          lanes::multiply_add<Arch>(xsimd::to_float(totals[n]), scale, floats::load_aligned(own)).store_aligned(own);
+          scaled[n] = lanes::multiply_add<Arch>(xsimd::to_float(totals[n]), scale, scaled[n]);
         });
       }
       tile += row.tile_words;
     }
-    if constexpr (Width == granule_width::row) {
-      lanes::unrolled<Count>([&](auto n) PLURIA_INLINE_LAMBDA { totals[n].store_aligned(place + row_tile::rows * n); });
-    }
+    lanes::unrolled<Count>([&](auto n) PLURIA_INLINE_LAMBDA {
+      if constexpr (Width == granule_width::row) {
+        totals[n].store_aligned(place + row_tile::rows * n);
+      } else {
+        scaled[n].store_aligned(place + row_tile::rows * n);
+      }
+    });
   });
 }
 
