@@ -2,8 +2,8 @@
 #pragma once
 // Products of members over a shared floor with int8 activations, tile by tile (tensor/row_tiles.hpp): a lane for each
 // row. For each member 8 registers of codes times 4 columns of its input, which all rows share, add up in one register;
-// it is scaled once a tile (twice with granules of
-// 16) where granules are smaller than rows, and nothing is summed across lanes.
+// it is scaled once a tile (twice with granules of 16) where granules are smaller than rows, and nothing is summed
+// across lanes.
 //
 // With eight members on Zen 4 (AVX-512 VNNI) weights from memory take .64 of the time (groups of 32), or .78 (channel),
 // of lanes that hold the columns of one row, whose sums go to memory and back for every row, block and member.
