@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
 
 #include <pluria/core/bytes.hpp>
-#include <support/architectures.hpp>
 #include <support/batches.hpp>
+#include <support/byte_batches.hpp>
 #include <support/catch.hpp>
 #include <support/integer_weights.hpp>
 
@@ -18,42 +18,6 @@ namespace {
 
 using namespace support;
 namespace bytes = pluria::lanes;
-
-// Up to 64 bytes that are the same for every width; bytes of all values, and the ends of every order, next to each
-// other.
-std::array<std::uint8_t, 64> made_bytes(std::uint32_t seed) {
-  constexpr std::uint8_t ends[] = {0, 1, 126, 127, 128, 129, 254, 255};
-  std::array<std::uint8_t, 64> made{};
-  for (std::uint32_t i = 0; i < made.size(); ++i) {
-    const std::uint32_t random = mixed(64 * seed + i + 1);
-    made[i] = seed % 2 == 0 ? static_cast<std::uint8_t>(random >> 8) : ends[random % 8];
-  }
-  return made;
-}
-
-template <class Arch>
-bytes::words<Arch> loaded(const std::array<std::uint8_t, 64>& made) {
-  std::array<std::uint32_t, 16> words{};
-  std::memcpy(words.data(), made.data(), sizeof(words));
-  return bytes::words<Arch>::load_unaligned(words.data());
-}
-
-template <class Arch>
-std::array<std::uint8_t, 4 * bytes::words<Arch>::size> bytes_of(const bytes::words<Arch>& batch) {
-  std::array<std::uint8_t, 4 * bytes::words<Arch>::size> stored{};
-  const auto words = lanes_of(batch);
-  std::memcpy(stored.data(), words.data(), sizeof(stored));
-  return stored;
-}
-
-// Calls `wrong(arch)` for every architecture and expects 0 of each.
-template <class Wrong>
-void expect_none(Wrong wrong) {
-  CHECK(for_each_architecture([&](auto arch) {
-          CAPTURE(decltype(arch)::name());
-          CHECK(wrong(arch) == 0);
-        }) >= 1);
-}
 
 TEST_CASE("words repeat until the batch is full", "[core]") {
   std::array<std::uint32_t, 17> source{};
@@ -215,66 +179,6 @@ TEST_CASE("a bit for every byte adds one to it", "[core]") {
     for (std::uint32_t seed = 0; seed < 200; ++seed) {
       check(made_bytes(seed), made_bytes(1000 + 2 * seed));
     }
-    return wrong;
-  });
-}
-
-// Codes of `Bits` bits and values from -127 to 127, out of bytes of any kind.
-template <int Bits>
-std::array<std::uint8_t, 64> codes_in(std::array<std::uint8_t, 64> made) {
-  for (std::uint8_t& byte : made) {
-    byte = static_cast<std::uint8_t>(byte & ((1U << Bits) - 1));
-  }
-  return made;
-}
-std::array<std::uint8_t, 64> values_in(std::array<std::uint8_t, 64> made) {
-  std::replace(made.begin(), made.end(), std::uint8_t{0x80}, std::uint8_t{0x81});
-  return made;
-}
-
-TEST_CASE("four products to a word are added in 32 bits, and no intermediate overflows", "[core]") {
-  expect_none([](auto arch) {
-    using Arch = decltype(arch);
-    using ints = bytes::ints<Arch>;
-    constexpr std::size_t size = ints::size;
-    std::size_t wrong = 0;
-    const auto check_bits = [&]<int Bits>(std::integral_constant<int, Bits>) {
-      const auto check = [&](const std::array<std::uint8_t, 64>& codes, const std::array<std::uint8_t, 64>& values,
-                             std::int32_t sum) {
-        const auto a = loaded<Arch>(codes);
-        const auto b = loaded<Arch>(values);
-        const auto found = lanes_of(bytes::plus_dot<Bits>(ints(sum), a, b));
-        const auto twin = lanes_of(bytes::plus_dot_one_by_one<Bits>(ints(sum), a, b));
-        for (std::size_t lane = 0; lane < size; ++lane) {
-          std::int32_t expected = sum;
-          for (std::size_t byte = 4 * lane; byte < 4 * lane + 4; ++byte) {
-            expected += codes[byte] * (values[byte] < 128 ? values[byte] : values[byte] - 256);
-          }
-          wrong += found[lane] == expected && twin[lane] == expected ? 0U : 1U;
-        }
-      };
-      constexpr std::uint8_t last = (1U << Bits) - 1;
-      for (std::uint32_t signs = 0; signs < 16; ++signs) {
-        // All codes the largest, all values 127 or -127: every sum of two and of four products at its largest.
-        std::array<std::uint8_t, 64> codes{};
-        std::array<std::uint8_t, 64> values{};
-        codes.fill(last);
-        for (std::size_t i = 0; i < values.size(); ++i) {
-          values[i] = (signs >> i % 4 & 1U) != 0 ? std::uint8_t{0x81} : std::uint8_t{127};
-        }
-        for (const std::int32_t sum : {0, 2147483647 - 4 * 255 * 127, -2147483647 + 4 * 255 * 127}) {
-          check(codes, values, sum);
-        }
-      }
-      for (std::uint32_t seed = 0; seed < 200; ++seed) {
-        check(codes_in<Bits>(made_bytes(seed)), values_in(made_bytes(seed + 500)),
-              static_cast<std::int32_t>(mixed(seed)) / 2);
-      }
-    };
-    [&]<int... Bits>(std::integer_sequence<int, Bits...>) {
-      (check_bits(std::integral_constant<int, Bits + 1>{}), ...);
-    }
-    (std::make_integer_sequence<int, 8>{});
     return wrong;
   });
 }

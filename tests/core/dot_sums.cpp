@@ -2,15 +2,22 @@
 
 #include <pluria/core/dot_sums.hpp>
 #include <support/architectures.hpp>
+#include <support/batches.hpp>
+#include <support/byte_batches.hpp>
 #include <support/catch.hpp>
 #include <support/integer_weights.hpp>
 
+#include <algorithm>
+#include <array>
 #include <cstddef>
 #include <cstdint>
+#include <type_traits>
+#include <utility>
 #include <vector>
 
 namespace {
 
+using namespace support;
 namespace sums = pluria::lanes;
 
 // Whether the sum of 8 products, in `Chains` chains, is that of plain integers; `code_of` and `value_of` a byte.
@@ -51,6 +58,66 @@ void check_sums() {
         [&](std::size_t i) { return static_cast<std::uint8_t>(mixed(i) % codes); },
         [&](std::size_t i) { return static_cast<std::int8_t>(static_cast<int>(mixed(i) >> 8 & 255U) % 255 - 127); }));
   }
+}
+
+// Codes of `Bits` bits and values from -127 to 127, out of bytes of any kind.
+template <int Bits>
+std::array<std::uint8_t, 64> codes_in(std::array<std::uint8_t, 64> made) {
+  for (std::uint8_t& byte : made) {
+    byte = static_cast<std::uint8_t>(byte & ((1U << Bits) - 1));
+  }
+  return made;
+}
+std::array<std::uint8_t, 64> values_in(std::array<std::uint8_t, 64> made) {
+  std::replace(made.begin(), made.end(), std::uint8_t{0x80}, std::uint8_t{0x81});
+  return made;
+}
+
+TEST_CASE("four products to a word are added in 32 bits, and no intermediate overflows", "[core]") {
+  expect_none([](auto arch) {
+    using Arch = decltype(arch);
+    using ints = sums::ints<Arch>;
+    constexpr std::size_t size = ints::size;
+    std::size_t wrong = 0;
+    const auto check_bits = [&]<int Bits>(std::integral_constant<int, Bits>) {
+      const auto check = [&](const std::array<std::uint8_t, 64>& codes, const std::array<std::uint8_t, 64>& values,
+                             std::int32_t sum) {
+        const auto a = loaded<Arch>(codes);
+        const auto b = loaded<Arch>(values);
+        const auto found = lanes_of(sums::plus_dot<Bits>(ints(sum), a, b));
+        const auto twin = lanes_of(sums::plus_dot_one_by_one<Bits>(ints(sum), a, b));
+        for (std::size_t lane = 0; lane < size; ++lane) {
+          std::int32_t expected = sum;
+          for (std::size_t byte = 4 * lane; byte < 4 * lane + 4; ++byte) {
+            expected += codes[byte] * (values[byte] < 128 ? values[byte] : values[byte] - 256);
+          }
+          wrong += found[lane] == expected && twin[lane] == expected ? 0U : 1U;
+        }
+      };
+      constexpr std::uint8_t last = (1U << Bits) - 1;
+      for (std::uint32_t signs = 0; signs < 16; ++signs) {
+        // All codes the largest, all values 127 or -127: every sum of two and of four products at its largest.
+        std::array<std::uint8_t, 64> codes{};
+        std::array<std::uint8_t, 64> values{};
+        codes.fill(last);
+        for (std::size_t i = 0; i < values.size(); ++i) {
+          values[i] = (signs >> i % 4 & 1U) != 0 ? std::uint8_t{0x81} : std::uint8_t{127};
+        }
+        for (const std::int32_t sum : {0, 2147483647 - 4 * 255 * 127, -2147483647 + 4 * 255 * 127}) {
+          check(codes, values, sum);
+        }
+      }
+      for (std::uint32_t seed = 0; seed < 200; ++seed) {
+        check(codes_in<Bits>(made_bytes(seed)), values_in(made_bytes(seed + 500)),
+              static_cast<std::int32_t>(mixed(seed)) / 2);
+      }
+    };
+    [&]<int... Bits>(std::integer_sequence<int, Bits...>) {
+      (check_bits(std::integral_constant<int, Bits + 1>{}), ...);
+    }
+    (std::make_integer_sequence<int, 8>{});
+    return wrong;
+  });
 }
 
 TEST_CASE("eight products of bytes are summed without a loss, the largest ones, too", "[core]") {

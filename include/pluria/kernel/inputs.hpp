@@ -7,6 +7,7 @@
 
 #include <pluria/core/aligned_vector.hpp>
 #include <pluria/core/bytes.hpp>
+#include <pluria/core/dot_sums.hpp>
 #include <pluria/core/error.hpp>
 #include <pluria/core/lanes.hpp>
 #include <pluria/core/magnitude.hpp>

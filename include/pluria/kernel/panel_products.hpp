@@ -4,6 +4,7 @@
 // int8 with several, float32.
 
 #include <pluria/core/bytes.hpp>
+#include <pluria/core/dot_sums.hpp>
 #include <pluria/core/lanes.hpp>
 #include <pluria/core/sums.hpp>
 #include <pluria/kernel/block_scales.hpp>
