@@ -83,30 +83,4 @@ TEST_CASE("four 16-bit floats are repeated to the end of a batch", "[core]") {
   CHECK(wrong == 0);
 }
 
-TEST_CASE("columns of 16-bit floats of 16 rows are the single ones", "[core]") {
-  constexpr std::size_t stride = 20;  // in values: rows in the middle of others
-  std::vector<std::uint16_t> values(16 * stride);
-  for (std::size_t i = 0; i < values.size(); ++i) {
-    values[i] = static_cast<std::uint16_t>(i * 211 % 31744);
-  }
-  const auto wrong = [&](auto count) {
-    constexpr std::size_t columns = decltype(count)::value;
-    const auto* const bytes = reinterpret_cast<const std::byte*>(values.data());
-    std::array<float, 16 * columns> found{};
-    std::array<float, 16 * columns> twin{};
-    widening::columns_from_half<columns>(bytes, 2 * stride, found.data());
-    widening::columns_from_half_one_by_one<columns>(bytes, 2 * stride, twin.data());
-    std::size_t different = 0;
-    for (std::size_t column = 0; column < columns; ++column) {
-      for (std::size_t row = 0; row < 16; ++row) {
-        const float expected = pluria::float_from_half(values[row * stride + column]);
-        different += found[16 * column + row] == expected && twin[16 * column + row] == expected ? 0U : 1U;
-      }
-    }
-    return different;
-  };
-  CHECK(wrong(std::integral_constant<std::size_t, 4>{}) == 0);
-  CHECK(wrong(std::integral_constant<std::size_t, 16>{}) == 0);
-}
-
 }  // namespace

@@ -59,6 +59,7 @@ TEST_CASE("members over a shared floor take a bit each, fixed-point ones nothing
   CHECK(storage.padded_weights == padded);
   CHECK(storage.tiled_weights == tiled);
   CHECK(storage.tiled_code_bits == 4 * tiled);
+  CHECK(storage.tiled_granule_bits == 32 * 9);
   for (const std::size_t members : {1U, 10U, 64U}) {
     const std::size_t shared_bits = (4 + members) * tiled + 32 * 9;
     CHECK(storage_budget(storage, storage_form::shared_floor, members).total_bytes == shared_bits / 8 + kept);
@@ -69,15 +70,17 @@ TEST_CASE("members over a shared floor take a bit each, fixed-point ones nothing
 }
 
 TEST_CASE("the budget of a form is what its storage takes", "[ensemble]") {
-  const rounded_members members(support::make_checkpoint(), support::stored_int4(), pluria::bernoulli{});
-  for (const storage_form form : {storage_form::packed, storage_form::shared_floor, storage_form::fixed_point}) {
-    std::size_t bits = 0;
-    for (const char* name : {"a.weight", "b.weight", "c.weight"}) {
-      const auto stored = members.stored(name, form, 0, 10);
-      REQUIRE(stored.has_value());
-      bits += stored->code_bits() + stored->granule_bits();
+  for (const pluria::any_quantizer& used : {support::stored_int4(), support::stored_int4_in_groups()}) {
+    const rounded_members members(support::make_checkpoint(), used, pluria::bernoulli{});
+    for (const storage_form form : {storage_form::packed, storage_form::shared_floor, storage_form::fixed_point}) {
+      std::size_t bits = 0;
+      for (const char* name : {"a.weight", "b.weight", "c.weight"}) {
+        const auto stored = members.stored(name, form, 0, 10);
+        REQUIRE(stored.has_value());
+        bits += stored->code_bits() + stored->granule_bits();
+      }
+      CHECK(storage_budget(members.packed_storage(), form, 10).total_bytes == bits / 8 + kept);
     }
-    CHECK(storage_budget(members.packed_storage(), form, 10).total_bytes == bits / 8 + kept);
   }
 }
 

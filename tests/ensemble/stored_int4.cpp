@@ -15,6 +15,10 @@ pluria::any_quantizer stored_int4() {
   return pluria::any_quantizer::with_products(pluria::quantizer<int4>{});
 }
 
+pluria::any_quantizer stored_int4_in_groups() {
+  return pluria::any_quantizer::with_products(pluria::quantizer<int4, pluria::per_group>{pluria::per_group(48)});
+}
+
 std::vector<pluria::checkpoint> fixed_point_checkpoints(const pluria::checkpoint& from) {
   std::vector<pluria::checkpoint> members(member_count, pluria::checkpoint(from.file(), from.metadata()));
   for (const pluria::tensor& current : from.tensors()) {

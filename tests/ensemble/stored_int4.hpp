@@ -20,8 +20,10 @@ using int4 = pluria::symmetric_int<4>;
 inline const pluria::bernoulli rounding{.seed = 3, .coupling = pluria::lattice(4)};
 inline constexpr std::size_t member_count = 3;
 
-/// INT-4 whose members can be stored and multiplied: these products are compiled once, for all tests here.
+/// INT-4 whose members can be stored and multiplied, per channel or in groups of 48: these products are compiled once,
+/// for all tests here.
 pluria::any_quantizer stored_int4();
+pluria::any_quantizer stored_int4_in_groups();
 
 inline float largest_difference(const pluria::row_major_matrix& a, const pluria::row_major_matrix& b) {
   REQUIRE(a.rows() == b.rows());

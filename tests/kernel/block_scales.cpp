@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
 
+#include <pluria/core/aligned_vector.hpp>
 #include <pluria/kernel/block_scales.hpp>
 #include <pluria/number/half_scaled_int.hpp>
 #include <pluria/number/symmetric_int.hpp>
@@ -11,7 +12,6 @@
 #include <algorithm>
 #include <array>
 #include <cstddef>
-#include <vector>
 
 namespace {
 
@@ -44,18 +44,17 @@ std::size_t wrong_scales(const granule_map& map) {
   return wrong;
 }
 
-// How many elements of 16 rows from `first` on get another scale than the grid's, by rows.
+// How many elements of 16 rows from `first` on get another scale than the grid's, by tiles; one more where scales are
+// gathered though they lie so, or the other way.
 template <class Number, pluria::detail::granule_width Width>
-std::size_t wrong_by_rows(const granule_map& map, std::size_t first) {
+std::size_t wrong_in_tiles(const granule_map& map, std::size_t first, bool lie_so) {
   const auto shared = support::made_grid<Number>(map);
   const pluria::detail::block_scales<Number> scales(*shared);
   constexpr std::size_t width = Width == pluria::detail::granule_width::run ? 16 : 32;
-  const std::size_t columns = (map.columns() + 127) / 128 * 128;
-  std::vector<float> found(columns / width * 16, -1.0F);
-  const std::size_t rows = std::min<std::size_t>(16, map.rows() - first);
-  scales.template by_rows<Width, xsimd::default_arch>(first, rows, found.data());
-  std::size_t wrong = 0;
-  for (std::size_t row = 0; row < rows; ++row) {
+  pluria::aligned_vector<typename pluria::detail::block_scales<Number>::tile_scale> space;
+  const auto* const found = scales.template of_tiles<Width>(first, space);
+  std::size_t wrong = space.empty() == lie_so ? 0U : 1U;
+  for (std::size_t row = 0; row < 16 && first + row < map.rows(); ++row) {
     for (std::size_t column = 0; column < map.columns(); ++column) {
       wrong += found[column / width * 16 + row] == shared->at(first + row, column).scale ? 0U : 1U;
     }
@@ -69,14 +68,20 @@ TEST_CASE("every row of a tile meets the scales of its groups, or runs", "[kerne
   for (const std::size_t columns : {1U, 128U, 300U, 512U, 1100U}) {
     for (const std::size_t first : {0U, 16U, 32U}) {
       CAPTURE(columns, first);
-      for (const std::size_t group : {32U, 64U}) {
+      for (const std::size_t group : {16U, 32U, 48U, 64U}) {
         const granule_map map = granule_map::groups(37, columns, std::min<std::size_t>(group, columns));
-        CHECK(wrong_by_rows<int4, granule_width::group>(map, first) == 0);
-        CHECK(wrong_by_rows<half4, granule_width::group>(map, first) == 0);
+        for (const granule_map& placed : {map, map.in_tiles()}) {
+          const auto lie_so = [&](std::size_t width) {
+            return placed.is_in_tiles() && group == width && (columns + width - 1) / width % (128 / width) == 0;
+          };
+          if (group % 32 == 0) {
+            CHECK(wrong_in_tiles<int4, granule_width::group>(placed, first, lie_so(32)) == 0);
+            CHECK(wrong_in_tiles<half4, granule_width::group>(placed, first, lie_so(32)) == 0);
+          }
+          CHECK(wrong_in_tiles<int4, granule_width::run>(placed, first, lie_so(16)) == 0);
+          CHECK(wrong_in_tiles<half4, granule_width::run>(placed, first, lie_so(16)) == 0);
+        }
       }
-      const granule_map map = granule_map::groups(37, columns, std::min<std::size_t>(48, columns));
-      CHECK(wrong_by_rows<int4, granule_width::run>(map, first) == 0);
-      CHECK(wrong_by_rows<half4, granule_width::run>(map, first) == 0);
     }
   }
 }
@@ -84,12 +89,14 @@ TEST_CASE("every row of a tile meets the scales of its groups, or runs", "[kerne
 TEST_CASE("every element meets the scale of its granule, as a place and in its word", "[kernel]") {
   CHECK(support::for_each_architecture([](auto arch) {
           using arch_type = decltype(arch);
-          for (const std::size_t rows : {1U, 3U}) {
+          for (const std::size_t rows : {1U, 3U, 19U}) {
             for (const std::size_t columns : {1U, 20U, 128U, 256U, 300U, 512U}) {
               for (const granule_map& map : support::all_maps(rows, columns)) {
                 CAPTURE(arch_type::name(), rows, columns, map.size());
                 CHECK(wrong_scales<int4, arch_type>(map) == 0);
                 CHECK(wrong_scales<pluria::half_symmetric_int<4>, arch_type>(map) == 0);
+                CHECK(wrong_scales<int4, arch_type>(map.in_tiles()) == 0);
+                CHECK(wrong_scales<pluria::half_symmetric_int<4>, arch_type>(map.in_tiles()) == 0);
               }
             }
           }

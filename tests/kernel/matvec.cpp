@@ -2,6 +2,7 @@
 
 #include <pluria/kernel/matvec.hpp>
 #include <pluria/kernel/sample.hpp>
+#include <pluria/number/half_scaled_int.hpp>
 #include <pluria/number/symmetric_int.hpp>
 #include <support/architectures.hpp>
 #include <support/catch.hpp>
@@ -163,7 +164,7 @@ std::size_t wrong_products(const M& weights, const pluria::tensor_grid<typename 
          wrong_int8_products(weights, grid, x, products(weights, x, activation_type::int8));
 }
 
-constexpr std::pair<std::size_t, std::size_t> shapes[] = {{1, 1}, {1, 300}, {7, 129}, {9, 128}, {17, 257}};
+constexpr std::pair<std::size_t, std::size_t> shapes[] = {{1, 1}, {1, 300}, {7, 129}, {9, 128}, {17, 256}, {17, 257}};
 
 TEMPLATE_LIST_TEST_CASE("products are those of the members' codes, in every form of storage", "[kernel]",
                         field_widths) {
@@ -193,6 +194,20 @@ TEST_CASE("other fractional bits are multiplied alike", "[kernel]") {
   const auto grid = fitted_grid<int7>(weights);
   CHECK(wrong_products(drawn<int7, 3>(weights, grid, 10), *grid, false) == 0);
   CHECK(wrong_products(drawn<int7, 8>(weights, grid, 10), *grid, false) == 0);
+}
+
+TEST_CASE("scales in 16 bits are multiplied alike, over a shared floor", "[kernel]") {
+  using half4 = pluria::half_symmetric_int<4>;
+  for (const auto& [rows, columns] : shapes) {
+    const tensor weights = made(rows, columns);
+    for (const std::size_t group : {16U, 32U, 96U}) {
+      const auto grid = fitted_grid<half4>(weights, pluria::per_group(group));
+      for (const std::size_t members : {1U, 3U, 8U}) {
+        CAPTURE(rows, columns, group, members);
+        CHECK(wrong_products(over_floor(weights, grid, members), *grid, members == 3) == 0);
+      }
+    }
+  }
 }
 
 TEMPLATE_LIST_TEST_CASE("the same members have the same products, bit for bit, packed or over a shared floor",
@@ -319,6 +334,24 @@ TEST_CASE("any number of threads gives the same products, bit for bit", "[kernel
     check(packed(weights, grid, 10));
     check(over_floor(weights, grid, 10));
     check(drawn(weights, grid, 10));
+  }
+}
+
+TEST_CASE("where granules lie changes no product, bit for bit", "[kernel]") {
+  for (const std::size_t columns : {256U, 300U}) {
+    const tensor weights = made(37, columns);
+    const std::vector<float> x = integer_weights(3 * columns, 1.0F, 4);
+    for (const std::size_t group : {16U, 32U, 48U}) {
+      const auto grid = fitted_grid<symmetric_int<4>>(weights, pluria::per_group(group));
+      const auto tiles = std::make_shared<const pluria::tensor_grid<symmetric_int<4>>>(grid->in_tiles());
+      for (const activation_type activations : all_activations) {
+        CAPTURE(columns, group);
+        CHECK(same_bits(products(packed(weights, tiles, 3), x, activations),
+                        products(packed(weights, grid, 3), x, activations)));
+        CHECK(same_bits(products(drawn(weights, tiles, 3), x, activations),
+                        products(drawn(weights, grid, 3), x, activations)));
+      }
+    }
   }
 }
 

@@ -35,6 +35,7 @@ void agrees_with_its_type(const G& granularity) {
   CHECK(erased.bits() == N::bits);
   CHECK(erased.min_code() == N::min_code);
   CHECK(erased.granule_bits() == grid->granule_bits());
+  CHECK(erased.tiled_granule_bits() == grid->in_tiles().granule_bits());
 
   const std::vector<float> all = weights.to_floats();
   std::size_t wrong = 0;

@@ -122,6 +122,18 @@ TEMPLATE_LIST_TEST_CASE("floors and planes lie tile after tile, 64 (b + S) bytes
   CHECK(form.shared_grid() == grid);
 }
 
+TEST_CASE("granules lie in tiles, copied where they lay row by row", "[tensor]") {
+  using int4 = symmetric_int<4>;
+  const auto grid = made_grid<int4>(granule_map::groups(19, 300, 32));
+  const shared_floor_tensor<int4> form(grid, 2);
+  CHECK(form.grid() == grid->in_tiles());
+  CHECK(form.granule_bits() == 32 * 10 * 32);
+  CHECK(shared_floor_tensor<int4>(form.shared_grid(), 3).shared_grid() == form.shared_grid());
+  for (std::size_t row = 0; row < 19; ++row) {
+    CHECK(form.grid().at(row, 299) == grid->at(row, 299));
+  }
+}
+
 TEST_CASE("ten INT-4 members take 896 bytes for 16 rows of 32 columns", "[tensor]") {
   const shared_floor_tensor<symmetric_int<4>> form(made_grid<symmetric_int<4>>(granule_map::whole(16, 128)), 10);
   CHECK(form.code_bits() == 4 * 8 * 896);

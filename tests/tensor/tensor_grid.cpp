@@ -3,6 +3,7 @@
 #include <pluria/number/symmetric_int.hpp>
 #include <pluria/tensor/tensor_grid.hpp>
 #include <support/catch.hpp>
+#include <support/tensor_grids.hpp>
 
 #include <cstddef>
 #include <limits>
@@ -72,6 +73,48 @@ TEST_CASE("one granule may cover the whole tensor", "[tensor]") {
       CHECK(map.index(2, column) == 0);
       CHECK(map.run_end(column) == columns);
     }
+  }
+}
+
+TEST_CASE("in tiles granules of 16 rows lie side by side, group after group, padded to 16 rows", "[tensor]") {
+  const granule_map map = granule_map::groups(19, 80, 32).in_tiles();
+  CHECK(map.is_in_tiles());
+  CHECK(map.per_row() == 3);
+  CHECK(map.size() == 2 * 3 * 16);
+  CHECK(map.run_end(32) == 64);
+  std::size_t wrong = 0;
+  for (std::size_t row = 0; row < 19; ++row) {
+    for (std::size_t column = 0; column < 80; ++column) {
+      const std::size_t expected = row / 16 * 48 + column / 32 * 16 + row % 16;
+      wrong += map.index(row, column) == expected ? 0U : 1U;
+      wrong += map.row_begin(row) + map.index(0, column) == expected ? 0U : 1U;
+    }
+  }
+  CHECK(wrong == 0);
+  CHECK(map.in_tiles() == map);
+  CHECK_FALSE(map == granule_map::groups(19, 80, 32));
+  for (const granule_map& same : {granule_map::whole(19, 80), granule_map::groups(19, 80, 80)}) {
+    CHECK(same.in_tiles() == same);
+    CHECK_FALSE(same.in_tiles().is_in_tiles());
+  }
+}
+
+TEST_CASE("a grid in tiles has every weight's granule, and so has a part of it", "[tensor]") {
+  for (const granule_map& map : support::all_maps(37, 300)) {
+    const auto grid = support::made_grid<int4>(map);
+    const tensor_grid<int4> tiles = grid->in_tiles();
+    CHECK(tiles.map == map.in_tiles());
+    CHECK(tiles.in_tiles() == tiles);
+    std::size_t wrong = 0;
+    for (std::size_t row = 0; row < 37; ++row) {
+      for (std::size_t column = 0; column < 300; ++column) {
+        wrong += tiles.at(row, column) == grid->at(row, column) ? 0U : 1U;
+      }
+    }
+    CAPTURE(map.size());
+    CHECK(wrong == 0);
+    CHECK(tiles.part(3, 30) == grid->part(3, 30));
+    CHECK(tiles.part(0, 37) == *grid);
   }
 }
 

@@ -21,13 +21,12 @@ struct ensemble_budget {
 /// `members` members in a form of storage: codes of b * S, b + S or b + 4 bits per weight, S the members, plus padding
 /// and granules.
 inline ensemble_budget storage_budget(const rounded_members::storage& storage, storage_form form, std::size_t members) {
-  std::size_t codes = members * storage.code_bits;
+  std::size_t bits = members * storage.code_bits + storage.granule_bits;
   if (form == storage_form::shared_floor) {
-    codes = storage.tiled_code_bits + members * storage.tiled_weights;
+    bits = storage.tiled_code_bits + members * storage.tiled_weights + storage.tiled_granule_bits;
   } else if (form == storage_form::fixed_point) {
-    codes = storage.code_bits + 4 * storage.padded_weights;
+    bits = storage.code_bits + 4 * storage.padded_weights + storage.granule_bits;
   }
-  const std::size_t bits = codes + storage.granule_bits;
   return {members, static_cast<double>(bits) / static_cast<double>(storage.weights),
           (bits + 7) / 8 + storage.kept_bytes};
 }

@@ -36,11 +36,7 @@ class block_reader {
   using split = split_block<N::bits, Arch>;
 
   block_reader(const tensor& weights, const tensor_grid<N>& grid)
-      : bytes_(weights.bytes()),
-        type_(weights.type()),
-        columns_(weights.columns()),
-        grid_(grid),
-        per_row_(grid.map.rows() < 2 || columns_ == 0 ? 0 : grid.map.index(1, 0)) {
+      : bytes_(weights.bytes()), type_(weights.type()), columns_(weights.columns()), grid_(grid) {
     for (std::size_t column = 0; column < blocks_per_row(columns_) * block_size; column += 16) {
       places_.push_back(grid.map.index(0, std::min(column, columns_ - 1)));
     }
@@ -172,7 +168,7 @@ class block_reader {
       widen(source, weights);
       values = weights.data();
     }
-    const typename N::granule* const of_row = grid_.granules.data() + row * per_row_;
+    const typename N::granule* const of_row = grid_.granules.data() + grid_.map.row_begin(row);
     const std::size_t* const places = places_.data() + column / 16;
     pack(split(
              [&](std::size_t e) PLURIA_INLINE_LAMBDA {
@@ -205,8 +201,8 @@ class block_reader {
   dtype type_;
   std::size_t columns_;
   const tensor_grid<N>& grid_;
-  std::size_t per_row_;              // granules
-  std::vector<std::size_t> places_;  // of the granules in a row, one for each 16 columns: they are multiples of them
+  std::vector<std::size_t>
+      places_;  // behind a row's first granule, one for each 16 columns: they are multiples of them
 };
 
 }  // namespace pluria::detail

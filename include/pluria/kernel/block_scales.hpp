@@ -1,14 +1,16 @@
 // SPDX-License-Identifier: MIT
 #pragma once
-// The scales of a block of 128 columns in the order in which products meet its elements (kernel_place). Granules are
-// multiples of 16 columns, so that every run of 16 has one.
+// The scales of a block of 128 columns in the order in which products meet its elements (kernel_place), and those of
+// tiles of 16 rows. Granules are multiples of 16 columns, so that every run of 16 has one.
 
+#include <pluria/core/aligned_vector.hpp>
 #include <pluria/core/bytes.hpp>
 #include <pluria/core/float16.hpp>
 #include <pluria/core/lanes.hpp>
 #include <pluria/core/widen.hpp>
 #include <pluria/number/concept.hpp>
 #include <pluria/tensor/packing.hpp>
+#include <pluria/tensor/row_tiles.hpp>
 #include <pluria/tensor/tensor_grid.hpp>
 
 #include <algorithm>
@@ -40,6 +42,11 @@ enum class granule_width { row, group, run };
 // inputs are 0 there.
 template <factored_system N>
 class block_scales {
+  using granule = typename N::granule;
+  using stored_scale = decltype(granule::scale);
+  static constexpr bool is_float = std::same_as<stored_scale, float> && sizeof(granule) == sizeof(float);
+  static constexpr bool is_float16 = std::same_as<stored_scale, float16> && sizeof(granule) == sizeof(float16);
+
  public:
   explicit block_scales(const tensor_grid<N>& grid) : grid_(&grid) {
     const granule_map& map = grid.map;
@@ -47,23 +54,23 @@ class block_scales {
       places_.push_back(static_cast<std::uint32_t>(map.index(0, std::min(column, map.columns() - 1))));
     }
     one_per_row_ = has_row_granules(map);
-    per_row_ = map.rows() < 2 || map.columns() == 0 ? 0 : map.index(1, 0);
     // Groups of 32, the usual ones: four granules that are nothing but scales are the four scales of both halves.
-    whole_blocks_ =
-        map.columns() >= 64 && map.run_end(0) == 32 && (is_float || is_float16) ? map.columns() / block_size : 0;
+    whole_blocks_ = map.columns() >= 64 && map.run_end(0) == 32 && (is_float || is_float16) && !map.is_in_tiles()
+                        ? map.columns() / block_size
+                        : 0;
   }
 
   // Where a row has one.
-  PLURIA_INLINE float of_row(std::size_t row) const { return grid_->granules[row * per_row_].scale; }
+  PLURIA_INLINE float of_row(std::size_t row) const { return first(row)->scale; }
 
   // Asks for the scales of a block ahead: they come from memory too, and a row's follow each other in few lines.
   PLURIA_INLINE void request(std::size_t row, std::size_t index) const {
-    lanes::request_line(grid_->granules.data() + row * per_row_ + places_[8 * index]);
+    lanes::request_line(first(row) + places_[8 * index]);
   }
 
   template <class Arch>
   PLURIA_INLINE std::array<lanes::floats<Arch>, 2> by_words(std::size_t row, std::size_t index) const {
-    const typename N::granule* of_row = grid_->granules.data() + row * per_row_;
+    const granule* const of_row = first(row);
     if constexpr (is_float) {
       if (index < whole_blocks_) {
         const auto scales = lanes::repeated<4, Arch>(reinterpret_cast<const std::uint32_t*>(of_row + 4 * index));
@@ -83,40 +90,29 @@ class block_scales {
     return {spread(runs[0]), spread(runs[1])};
   }
 
-  // Of `rows` rows from `row` on, 16 at most, in all blocks: 16 scales of each group of 32 columns, or of each run
-  // of 16.
-  template <granule_width Width, class Arch>
-  void by_rows(std::size_t row, std::size_t rows, float* scales) const {
+  // What the scales of tiles are read as.
+  using tile_scale = std::conditional_t<std::same_as<stored_scale, float16>, float16, float>;
+
+  // Of 16 rows from `row` on, which begins a tile: 16 scales of each group of 32 columns, or of each run of 16, in all
+  // blocks. They lie so in a grid in tiles, if it has as many granules; else they are gathered in `space`.
+  template <granule_width Width>
+  const tile_scale* of_tiles(std::size_t row, aligned_vector<tile_scale>& space) const {
     constexpr std::size_t in_block = Width == granule_width::run ? 8 : 4;
-    const granule* const first = grid_->granules.data() + row * per_row_;
-    std::size_t index = 0;
-    if constexpr (is_float16 && Width == granule_width::group) {
-      const auto read = [&](auto blocks) PLURIA_INLINE_LAMBDA {
-        constexpr std::size_t count = decltype(blocks)::value;
-        for (; index + count <= whole_blocks_; index += count) {
-          const granule* const own = first + 4 * index;
-          lanes::columns_from_half<4 * count>(reinterpret_cast<const std::byte*>(own), per_row_ * sizeof(granule),
-                                              scales + 64 * index);
-          // Those of the next 16 rows lie behind, and come from memory, too.
-          for (std::size_t line = 0; line < 2 * count; ++line) {
-            lanes::request_line(first + 16 * per_row_ + 64 * index + 32 * line);
-          }
-        }
-      };
-      if (rows == 16) {
-        read(std::integral_constant<std::size_t, 4>{});
-        read(std::integral_constant<std::size_t, 1>{});
+    const granule_map& map = grid_->map;
+    const std::size_t count = places_.size() / 8 * in_block;
+    if constexpr (is_float || is_float16) {
+      if (map.is_in_tiles() && map.per_row() == count) {
+        return reinterpret_cast<const tile_scale*>(first(row));
       }
     }
-    for (; index < places_.size() / 8; ++index) {
-      const std::uint32_t* const places = places_.data() + 8 * index;
-      for (std::size_t r = 0; r < 16; ++r) {
-        const granule* const own = first + std::min(r, rows - 1) * per_row_;
-        for (std::size_t run = 0; run < in_block; ++run) {
-          scales[16 * (in_block * index + run) + r] = own[places[8 / in_block * run]].scale;
-        }
+    space.resize(row_tile::rows * count);
+    for (std::size_t r = 0; r < row_tile::rows; ++r) {
+      const granule* const own = first(std::min(row + r, map.rows() - 1));
+      for (std::size_t n = 0; n < count; ++n) {
+        space[row_tile::rows * n + r] = own[places_[8 / in_block * n]].scale;
       }
     }
+    return space.data();
   }
 
   // The batches of 16 places of each half.
@@ -124,7 +120,7 @@ class block_scales {
   PLURIA_INLINE auto by_places(std::size_t row, std::size_t index) const {
     using floats = lanes::floats<Arch>;
     std::array<std::array<floats, 16 / floats::size>, 2> result;
-    const typename N::granule* of_row = grid_->granules.data() + row * per_row_;
+    const granule* const of_row = first(row);
     if (one_per_row_) {
       for (auto& half : result) {
         half.fill(floats(of_row->scale));
@@ -156,22 +152,20 @@ class block_scales {
   }
 
  private:
-  using granule = typename N::granule;
-  using stored_scale = decltype(granule::scale);
-  static constexpr bool is_float = std::same_as<stored_scale, float> && sizeof(granule) == sizeof(float);
-  static constexpr bool is_float16 = std::same_as<stored_scale, float16> && sizeof(granule) == sizeof(float16);
-
-  void read(const typename N::granule* of_row, std::size_t index, std::array<std::array<float, 4>, 2>& runs) const {
+  void read(const granule* of_row, std::size_t index, std::array<std::array<float, 4>, 2>& runs) const {
     const std::uint32_t* places = places_.data() + 8 * index;
     for (std::size_t run = 0; run < 8; ++run) {
       runs[run % 2][run / 2] = of_row[places[run]].scale;
     }
   }
 
+  PLURIA_INLINE const granule* first(std::size_t row) const {
+    return grid_->granules.data() + grid_->map.row_begin(row);
+  }
+
   const tensor_grid<N>* grid_;
-  std::vector<std::uint32_t> places_;  // of the granules in a row, one for each 16 columns
+  std::vector<std::uint32_t> places_;  // behind a row's first granule, one for each 16 columns
   bool one_per_row_ = true;
-  std::size_t per_row_ = 0;
   std::size_t whole_blocks_ = 0;
 };
 

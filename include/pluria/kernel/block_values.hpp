@@ -59,7 +59,6 @@ class block_values {
     for (std::size_t column = 0; column < in_row_ * block_size; column += 16) {
       places_.push_back(grid.map.index(0, std::min(column, grid.map.columns() - 1)));
     }
-    per_row_ = grid.map.rows() < 2 || grid.map.columns() == 0 ? 0 : grid.map.index(1, 0);
     made_.fill(std::numeric_limits<std::size_t>::max());
     tables_.resize(made_.size());
   }
@@ -69,7 +68,7 @@ class block_values {
   looked_up_values<WithNext, Arch> of_block(std::size_t row, std::size_t index, const std::uint8_t* codes) {
     looked_up_values<WithNext, Arch> result;
     for (std::size_t run = 0; run < 8; ++run) {
-      const std::size_t granule = row * per_row_ + places_[8 * index + run];
+      const std::size_t granule = grid_->map.row_begin(row) + places_[8 * index + run];
       const value_table<N>& table = table_of_granule(granule, row % row_tile::rows * 8 + run);
       for (std::size_t a = 0; a < 4; ++a) {
         const std::size_t first = run % 2 * 64 + 16 * a + run / 2 * 4;
@@ -99,8 +98,7 @@ class block_values {
 
   const tensor_grid<N>* grid_;
   std::size_t in_row_;
-  std::size_t per_row_ = 0;
-  std::vector<std::size_t> places_;                     // of the granules in a row, one for each 16 columns
+  std::vector<std::size_t> places_;                     // behind a row's first granule, one for each 16 columns
   std::array<std::size_t, 8 * row_tile::rows> made_{};  // the granule of each table
   std::vector<value_table<N>> tables_;
 };

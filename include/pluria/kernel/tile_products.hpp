@@ -11,7 +11,9 @@
 #include <pluria/core/aligned_vector.hpp>
 #include <pluria/core/bytes.hpp>
 #include <pluria/core/dot_sums.hpp>
+#include <pluria/core/float16.hpp>
 #include <pluria/core/lanes.hpp>
+#include <pluria/core/widen.hpp>
 #include <pluria/kernel/block_scales.hpp>
 #include <pluria/kernel/inputs.hpp>
 #include <pluria/kernel/panel_reader.hpp>
@@ -68,20 +70,37 @@ PLURIA_INLINE std::array<lanes::words<Arch>, 2> codes_of_tile(const std::uint32_
 template <granule_width Width>
 using tile_sum = std::conditional_t<Width == granule_width::row, std::int32_t, float>;
 
+// A batch of scales.
+template <class Arch>
+PLURIA_INLINE lanes::floats<Arch> scale_batch(const float* scales) noexcept {
+  return lanes::floats<Arch>::load_unaligned(scales);
+}
+template <class Arch>
+PLURIA_INLINE lanes::floats<Arch> scale_batch(const float16* scales) noexcept {
+  return lanes::floats_from_half<Arch>(reinterpret_cast<const std::byte*>(scales));
+}
+
 // The tiles of 16 rows and what they are multiplied with.
+template <class Scale>
 struct tile_row {
   const std::uint32_t* tile;
   std::size_t tile_words;
   std::size_t tiles;
   const int8_inputs* x;
-  const float* scales;  // of every tile, or every half of one, 16, where a row has several
+  const Scale* scales;  // of every tile, or every half of one, 16, where a row has several
 };
+
+template <class View>
+using view_tiles = tile_row<typename block_scales<typename View::number>::tile_scale>;
+
+// How many tiles ahead of theirs scales are asked for.
+inline constexpr std::size_t scales_ahead = 16;
 
 // Members m .. m + Count - 1, one token each: input m is that of member m; one is the last of an odd number, else they
 // are twos. Their sums stay in registers, of integers
 // through all tiles, and all members pass a register of floors, so that none waits for its own last sum.
 template <std::size_t Count, granule_width Width, class View, class Arch>
-[[gnu::noinline]] void add_members(const tile_row& row, std::size_t m, tile_sum<Width>* sums) {
+[[gnu::noinline]] void add_members(const view_tiles<View>& row, std::size_t m, tile_sum<Width>* sums) {
   using number = typename View::number;
   using words = lanes::words<Arch>;
   using ints = lanes::ints<Arch>;
@@ -150,7 +169,11 @@ template <std::size_t Count, granule_width Width, class View, class Arch>
       }
       lanes::unrolled<Count>([&](auto n) PLURIA_INLINE_LAMBDA { totals[n] = of_tile[n].total(); });
       if constexpr (Width == granule_width::group) {
-        const floats scale = floats::load_aligned(row.scales + row_tile::rows * t + words::size * slice);
+        const auto* const scales = row.scales + row_tile::rows * t + words::size * slice;
+        if (lines > 0) {
+          lanes::request_line(scales + row_tile::rows * scales_ahead);
+        }
+        const floats scale = scale_batch<Arch>(scales);
         lanes::unrolled<Count>([&](auto n) PLURIA_INLINE_LAMBDA {
           scaled[n] = lanes::multiply_add<Arch>(xsimd::to_float(totals[n]), scale, scaled[n]);
         });
@@ -169,7 +192,7 @@ template <std::size_t Count, granule_width Width, class View, class Arch>
 
 // All members, any number of tokens: a member's codes of a tile meet all of its tokens.
 template <granule_width Width, class View, class Arch>
-[[gnu::noinline]] void add_tokens(const tile_row& row, std::size_t members, const token_map& map,
+[[gnu::noinline]] void add_tokens(const view_tiles<View>& row, std::size_t members, const token_map& map,
                                   tile_sum<Width>* sums) {
   using number = typename View::number;
   using words = lanes::words<Arch>;
@@ -225,18 +248,18 @@ template <granule_width Width, class View, class Arch>
             add(sum, upper);
             sum.total().store_aligned(place);
           } else {
-            const float* const scales = row.scales + row_tile::rows * granules * t + words::size * slice;
+            const auto* const scales = row.scales + row_tile::rows * granules * t + words::size * slice;
             const std::int32_t* const offsets = offsets_of_tile + granules * input;
             floats total = floats::load_aligned(place);
             dot_sum sum{ints(offsets[0])};
             add(sum, lower);
             if constexpr (Width == granule_width::run) {
-              total = lanes::multiply_add<Arch>(xsimd::to_float(sum.total()), floats::load_aligned(scales), total);
+              total = lanes::multiply_add<Arch>(xsimd::to_float(sum.total()), scale_batch<Arch>(scales), total);
               sum = dot_sum{ints(offsets[1])};
             }
             add(sum, upper);
             lanes::multiply_add<Arch>(xsimd::to_float(sum.total()),
-                                      floats::load_aligned(scales + row_tile::rows * (granules - 1)), total)
+                                      scale_batch<Arch>(scales + row_tile::rows * (granules - 1)), total)
                 .store_aligned(place);
           }
         }
@@ -247,7 +270,7 @@ template <granule_width Width, class View, class Arch>
 
 // Members from `m` on, Count at once while there are so many, then half of it.
 template <std::size_t Count, granule_width Width, class View, class Arch>
-void add_all_members(const tile_row& row, std::size_t m, std::size_t members, tile_sum<Width>* sums) {
+void add_all_members(const view_tiles<View>& row, std::size_t m, std::size_t members, tile_sum<Width>* sums) {
   for (; m + Count <= members; m += Count) {
     add_members<Count, Width, View, Arch>(row, m, sums + row_tile::rows * m);
   }
@@ -267,20 +290,19 @@ void add_int8_tiles(const View& view, std::size_t first, std::size_t last, const
                     const output_rows& y) {
   using number = typename View::number;
   constexpr std::size_t rows_of_tile = row_tile::rows;
-  constexpr std::size_t granules = Width == granule_width::run ? 8 : 4;  // of a block
   const std::size_t members = view.members();
   const std::size_t blocks = blocks_per_row(view.grid().map.columns());
   const block_scales<number> scales_of(view.grid());
   aligned_vector<tile_sum<Width>> sums(members * map.tokens * rows_of_tile);
-  aligned_vector<float> scales(Width == granule_width::row ? 0 : blocks * granules * rows_of_tile);
+  aligned_vector<typename block_scales<number>::tile_scale> space;
 
   for (std::size_t row = first; row < last; row += rows_of_tile) {
     const std::size_t rows = std::min(rows_of_tile, last - row);
     std::fill(sums.begin(), sums.end(), tile_sum<Width>{});
+    view_tiles<View> tiles{view.panel(row), view.tile_words(), 4 * blocks, &x, nullptr};
     if constexpr (Width != granule_width::row) {
-      scales_of.template by_rows<Width, Arch>(row, rows, scales.data());
+      tiles.scales = scales_of.template of_tiles<Width>(row, space);
     }
-    const tile_row tiles{view.panel(row), view.tile_words(), 4 * blocks, &x, scales.data()};
     bool is_added = false;
     if constexpr (Single && Width != granule_width::run) {
       if (x.count() == members && (members == 1 || map.member_stride == 1)) {

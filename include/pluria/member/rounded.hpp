@@ -76,6 +76,7 @@ class rounded_members {
       storage_.tiled_weights += tiled_rows * blocks_per_row(current.columns()) * block_size;
       storage_.tiled_code_bits += grids_.back()->code_bits() / current.rows() * tiled_rows;
       storage_.granule_bits += grids_.back()->granule_bits();
+      storage_.tiled_granule_bits += grids_.back()->grid.tiled_granule_bits();
       storage_.saturated += grids_.back()->saturated;
     }
     identity_.emplace(rounding_, systems, granularities, scales);
@@ -113,14 +114,15 @@ class rounded_members {
 
   /// What one member takes packed for itself, its floors in tiles, and what all members share.
   struct storage {
-    std::size_t weights = 0;          ///< rounded weights
-    std::size_t padded_weights = 0;   ///< rounded weights and what fills their rows' last blocks
-    std::size_t tiled_weights = 0;    ///< the same where rows are filled up to tiles of 16, too
-    std::size_t code_bits = 0;        ///< of one member, padding included
-    std::size_t tiled_code_bits = 0;  ///< the same in tiles
-    std::size_t granule_bits = 0;     ///< shared by all members
-    std::size_t saturated = 0;        ///< rounded weights beyond their grid, for which rounding is biased
-    std::size_t kept_bytes = 0;       ///< tensors that are not rounded, shared by all members
+    std::size_t weights = 0;             ///< rounded weights
+    std::size_t padded_weights = 0;      ///< rounded weights and what fills their rows' last blocks
+    std::size_t tiled_weights = 0;       ///< the same where rows are filled up to tiles of 16, too
+    std::size_t code_bits = 0;           ///< of one member, padding included
+    std::size_t tiled_code_bits = 0;     ///< the same in tiles
+    std::size_t granule_bits = 0;        ///< shared by all members
+    std::size_t tiled_granule_bits = 0;  ///< the same in tiles
+    std::size_t saturated = 0;           ///< rounded weights beyond their grid, for which rounding is biased
+    std::size_t kept_bytes = 0;          ///< tensors that are not rounded, shared by all members
   };
   const storage& packed_storage() const noexcept { return storage_; }
 

@@ -33,6 +33,7 @@ class any_grid {
     erased.bits_ = N::bits;
     erased.min_code_ = N::min_code;
     erased.granule_bits_ = grid->granule_bits();
+    erased.tiled_granule_bits_ = tensor_grid<N>::granule_bits(grid->map.in_tiles().size());
     erased.positions_ = positions_of<N, Arch>;
     erased.values_ = values_of<N, Arch>;
     erased.grid_ = std::move(grid);
@@ -43,6 +44,7 @@ class any_grid {
   int bits() const noexcept { return bits_; }
   std::int32_t min_code() const noexcept { return min_code_; }
   std::size_t granule_bits() const noexcept { return granule_bits_; }
+  std::size_t tiled_granule_bits() const noexcept { return tiled_granule_bits_; }  ///< the same where they lie in tiles
 
   /// The positions of the first `count` weights of a block, which begins at a row's column; the rest of `positions` are
   /// of whatever stands in `weights`, or unspecified.
@@ -98,6 +100,7 @@ class any_grid {
   int bits_ = 0;
   std::int32_t min_code_ = 0;
   std::size_t granule_bits_ = 0;
+  std::size_t tiled_granule_bits_ = 0;
   void (*positions_)(const void*, std::size_t, std::size_t, std::size_t, const block<float>&,
                      block<std::int32_t>&) = nullptr;
   void (*values_)(const void*, std::size_t, std::size_t, const block<std::uint32_t>&, std::span<float>) = nullptr;

@@ -9,7 +9,7 @@
 // after the other; of these, 32 columns after the other; of these 512 elements the floors, 64 b bytes, then 64 bytes of
 // planes for each member, both as row_tiles.hpp lays them out. Ten INT-4 members are 14 bits per weight, in 896
 // bytes for a tile. Separate planes would need S + 1 places in memory to be read at once. Rows are padded to 16 with
-// words of 0, columns to 128 with weights of 0.
+// words of 0, columns to 128 with weights of 0. Granules lie in tiles, too.
 
 #include <pluria/core/aligned_vector.hpp>
 #include <pluria/core/error.hpp>
@@ -36,9 +36,10 @@ class shared_floor_tensor {
   static constexpr std::size_t tiles_in_block = block_size / row_tile::columns;
 
   /// Room for `members` members, 1..64, else precondition_error; what they are is unspecified until a kernel fills the
-  /// tiles, the rows behind the last one, too. Throws precondition_error without a grid.
+  /// tiles, the rows behind the last one, too. Throws precondition_error without a grid. One whose granules lie row by
+  /// row is copied.
   shared_floor_tensor(std::shared_ptr<const tensor_grid<N>> grid, std::size_t members)
-      : grid_((require(grid != nullptr, "shared_floor_tensor: a grid is needed"), std::move(grid))), members_(members) {
+      : grid_(in_tiles(std::move(grid))), members_(members) {
     require(members >= 1 && members <= max_members, "shared_floor_tensor: 1 to 64 members");
     words_.resize(panels() * tiles_in_panel() * tile_words());
   }
@@ -47,6 +48,7 @@ class shared_floor_tensor {
   std::size_t columns() const noexcept { return grid_->map.columns(); }
   std::size_t members() const noexcept { return members_; }
   std::size_t blocks_in_row() const noexcept { return blocks_per_row(columns()); }
+  /// With its granules in tiles.
   const tensor_grid<N>& grid() const noexcept { return *grid_; }
   const std::shared_ptr<const tensor_grid<N>>& shared_grid() const noexcept { return grid_; }
 
@@ -112,6 +114,12 @@ class shared_floor_tensor {
   }
 
  private:
+  static std::shared_ptr<const tensor_grid<N>> in_tiles(std::shared_ptr<const tensor_grid<N>> grid) {
+    require(grid != nullptr, "shared_floor_tensor: a grid is needed");
+    const bool is_ready = grid->map == grid->map.in_tiles();
+    return is_ready ? std::move(grid) : std::make_shared<const tensor_grid<N>>(grid->in_tiles());
+  }
+
   std::shared_ptr<const tensor_grid<N>> grid_;
   std::size_t members_;
   aligned_vector<std::uint32_t> words_;

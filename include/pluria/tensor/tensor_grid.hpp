@@ -5,6 +5,7 @@
 
 #include <pluria/core/error.hpp>
 #include <pluria/number/concept.hpp>
+#include <pluria/tensor/row_tiles.hpp>
 
 #include <cstddef>
 #include <utility>
@@ -14,6 +15,9 @@ namespace pluria {
 
 /// The part of a rows x columns tensor that shares a granule. Groups are multiples of 16 columns, so that no batch of
 /// lanes straddles two; the last group of a row may be shorter.
+///
+/// Granules lie row by row, or in tiles: those of 16 rows side by side, group after group, the rows padded to 16. So
+/// the products of a shared floor meet them, 16 rows at once, and read them like its codes, in one direction.
 class granule_map {
  public:
   granule_map() = default;
@@ -33,12 +37,18 @@ class granule_map {
   std::size_t rows() const noexcept { return rows_; }
   std::size_t columns() const noexcept { return columns_; }
 
-  /// The number of granules.
-  std::size_t size() const noexcept { return is_whole() ? 1 : rows_ * per_row_; }
+  /// The number of granules, with those that pad tiles.
+  std::size_t size() const noexcept { return is_whole() ? 1 : (rows_ + side_ - 1) / side_ * side_ * per_row_; }
 
   /// The granule of a weight.
   std::size_t index(std::size_t row, std::size_t column) const noexcept {
-    return is_whole() ? 0 : row * per_row_ + (per_row_ == 1 ? 0 : column / group_);
+    return row_begin(row) + (per_row_ <= 1 ? 0 : side_ * (column / group_));
+  }
+
+  /// The first granule of a row: that of another column is as far behind it as index(0, column).
+  std::size_t row_begin(std::size_t row) const noexcept {
+    const std::size_t beside = row & (side_ - 1);
+    return (row - beside) * per_row_ + beside;
   }
 
   /// The first column behind `column` that belongs to another granule of the row, or the row's end.
@@ -52,8 +62,19 @@ class granule_map {
 
   bool is_whole() const noexcept { return group_ == 0; }
 
-  /// The same of `count` rows: a tensor's only granule is that of all its rows.
+  /// The granules of a row; 0 where one is that of all rows.
+  std::size_t per_row() const noexcept { return per_row_; }
+
+  /// The same granules row by row, of `count` rows: a tensor's only granule is that of all its rows.
   granule_map part(std::size_t count) const { return {count, columns_, per_row_, group_}; }
+
+  /// The same granules in tiles; one for each row, or for all, lie as they did.
+  granule_map in_tiles() const {
+    granule_map tiles = *this;
+    tiles.side_ = per_row_ <= 1 ? 1 : row_tile::rows;
+    return tiles;
+  }
+  bool is_in_tiles() const noexcept { return side_ == row_tile::rows; }
 
   friend bool operator==(const granule_map&, const granule_map&) = default;
 
@@ -65,9 +86,10 @@ class granule_map {
   std::size_t columns_ = 0;
   std::size_t per_row_ = 0;
   std::size_t group_ = 0;  // 0: one granule for the whole tensor
+  std::size_t side_ = 1;   // the rows whose granules lie side by side, a power of two
 };
 
-/// A tensor's granules in the order of `map`: rows first, then groups.
+/// A tensor's granules in the order of `map`.
 template <number_system N>
 struct tensor_grid {
   granule_map map;
@@ -84,13 +106,14 @@ struct tensor_grid {
     return granules[map.index(row, column)];
   }
 
-  /// The grid of rows first, ..., first + count - 1. Throws precondition_error beyond the last row.
+  /// The grid of rows first, ..., first + count - 1, row by row. Throws precondition_error beyond the last row.
   tensor_grid part(std::size_t first, std::size_t count) const {
     require(first <= map.rows() && count <= map.rows() - first, "tensor_grid: a part's rows must be rows of the grid");
-    const granule_map rows = map.part(count);
-    const auto begin = granules.begin() + static_cast<std::ptrdiff_t>(map.is_whole() ? 0 : map.index(first, 0));
-    return {rows, {begin, begin + static_cast<std::ptrdiff_t>(rows.size())}};
+    return placed(map.part(count), first);
   }
+
+  /// The same grid with its granules in tiles, padded with granule{}.
+  tensor_grid in_tiles() const { return map.is_in_tiles() ? *this : placed(map.in_tiles(), 0); }
 
   /// What storing so many granules takes, and the scale that they share where the system has one.
   static std::size_t granule_bits(std::size_t count) noexcept {
@@ -103,6 +126,21 @@ struct tensor_grid {
   std::size_t granule_bits() const noexcept { return granule_bits(granules.size()); }
 
   friend bool operator==(const tensor_grid&, const tensor_grid&) = default;
+
+ private:
+  // The granules of rows from `first` on, as `other` lays them out.
+  tensor_grid placed(const granule_map& other, std::size_t first) const {
+    if (map.is_whole()) {
+      return {other, granules};
+    }
+    std::vector<typename N::granule> moved(other.size());
+    for (std::size_t row = 0; row < other.rows(); ++row) {
+      for (std::size_t column = 0; column < map.columns(); column = map.run_end(column)) {
+        moved[other.index(row, column)] = at(first + row, column);
+      }
+    }
+    return {other, std::move(moved)};
+  }
 };
 
 }  // namespace pluria
