@@ -57,6 +57,23 @@ TEST_CASE("a linear layer gives x W^T + b for every member", "[nn]") {
   }
 }
 
+TEST_CASE("a vector that all members share is kept once", "[nn]") {
+  const auto two = made_members();
+  const std::vector<pluria::checkpoint> alike{two[0], two[0]};
+  const std::vector<pluria::checkpoint> different{two[0], two[0], two[1]};
+  const member_vectors once = member_vectors::load(alike, "b", 9);
+  const member_vectors each = member_vectors::load(different, "b", 9);
+  CHECK(once.members() == 2);
+  CHECK(once.size() == 9);
+  CHECK(once.member(1).data() == once.member(0).data());
+  CHECK(each.members() == 3);
+  CHECK(each.member(1).data() != each.member(0).data());
+  for (std::size_t m = 0; m < 3; ++m) {
+    CHECK(each.member(m) == bias_of(different[m], 1));
+  }
+  CHECK(once.member(1) == bias_of(two[0], 1));
+}
+
 TEST_CASE("a linear layer adds to a residual stream", "[nn]") {
   const auto members = made_members();
   const activations x = support::made_activations(2, 5, 20, 31);

@@ -333,8 +333,15 @@ void add_int8_tiles(const View& view, std::size_t first, std::size_t last, const
           }
         }
         float* const out = y.row(m, token) + row;
-        for (std::size_t r = 0; r < rows; ++r) {
-          out[r] += results[r];
+        const auto add = [&](auto count) PLURIA_INLINE_LAMBDA {
+          for (std::size_t r = 0; r < count; ++r) {
+            out[r] += results[r];
+          }
+        };
+        if (rows == rows_of_tile) {
+          add(std::integral_constant<std::size_t, rows_of_tile>{});  // in lanes
+        } else {
+          add(rows);
         }
       }
     }

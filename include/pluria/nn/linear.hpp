@@ -8,6 +8,7 @@
 #include <pluria/tensor/checkpoint.hpp>
 
 #include <cstddef>
+#include <cstring>
 #include <optional>
 #include <span>
 #include <string_view>
@@ -15,30 +16,38 @@
 
 namespace pluria {
 
-/// One row per member.
+/// One row per member; where all have the same, as of tensors that are not rounded, it is kept once.
 class member_vectors {
  public:
   /// The tensor `name`, of `size` elements in any shape, of every checkpoint. Throws bad_input when it is missing or of
   /// another size.
   static member_vectors load(std::span<const checkpoint> members, std::string_view name, std::size_t size) {
     member_vectors vectors;
+    vectors.members_ = members.size();
     vectors.values_.resize(static_cast<Eigen::Index>(members.size()), static_cast<Eigen::Index>(size));
+    bool is_shared = true;
     for (std::size_t m = 0; m < members.size(); ++m) {
       const tensor& source = members[m][name];
       if (source.size() != size) {
         throw bad_input(
             mismatch_message(source.where(), std::to_string(size) + " elements", to_string(source.shape())));
       }
-      source.read(0, std::span<float>(vectors.values_.row(static_cast<Eigen::Index>(m)).data(), size));
+      float* const values = vectors.values_.row(static_cast<Eigen::Index>(m)).data();
+      source.read(0, std::span<float>(values, size));
+      is_shared = is_shared && std::memcmp(values, vectors.values_.data(), size * sizeof(float)) == 0;
+    }
+    if (is_shared && members.size() > 1) {
+      vectors.values_.conservativeResize(1, Eigen::NoChange);
     }
     return vectors;
   }
 
-  std::size_t members() const noexcept { return static_cast<std::size_t>(values_.rows()); }
+  std::size_t members() const noexcept { return members_; }
   std::size_t size() const noexcept { return static_cast<std::size_t>(values_.cols()); }
-  auto member(std::size_t m) const { return values_.row(static_cast<Eigen::Index>(m)); }
+  auto member(std::size_t m) const { return values_.row(values_.rows() == 1 ? 0 : static_cast<Eigen::Index>(m)); }
 
  private:
+  std::size_t members_ = 0;
   row_major_matrix values_;
 };
 
