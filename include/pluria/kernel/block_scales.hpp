@@ -34,6 +34,16 @@ inline bool has_paired_granules(const granule_map& map) {
   return has_row_granules(map) || map.run_end(0) % 32 == 0;
 }
 
+// A batch of scales, as they are stored.
+template <class Arch>
+PLURIA_INLINE lanes::floats<Arch> scale_batch(const float* scales) noexcept {
+  return lanes::floats<Arch>::load_unaligned(scales);
+}
+template <class Arch>
+PLURIA_INLINE lanes::floats<Arch> scale_batch(const float16* scales) noexcept {
+  return lanes::floats_from_half<Arch>(reinterpret_cast<const std::byte*>(scales));
+}
+
 // What shares a scale: rows, multiples of 32 columns, or of 16.
 enum class granule_width { row, group, run };
 

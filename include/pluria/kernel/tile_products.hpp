@@ -11,9 +11,7 @@
 #include <pluria/core/aligned_vector.hpp>
 #include <pluria/core/bytes.hpp>
 #include <pluria/core/dot_sums.hpp>
-#include <pluria/core/float16.hpp>
 #include <pluria/core/lanes.hpp>
-#include <pluria/core/widen.hpp>
 #include <pluria/kernel/block_scales.hpp>
 #include <pluria/kernel/inputs.hpp>
 #include <pluria/kernel/panel_reader.hpp>
@@ -69,16 +67,6 @@ PLURIA_INLINE std::array<lanes::words<Arch>, 2> codes_of_tile(const std::uint32_
 // Sums of products: integers where a row has one granule, else floats.
 template <granule_width Width>
 using tile_sum = std::conditional_t<Width == granule_width::row, std::int32_t, float>;
-
-// A batch of scales.
-template <class Arch>
-PLURIA_INLINE lanes::floats<Arch> scale_batch(const float* scales) noexcept {
-  return lanes::floats<Arch>::load_unaligned(scales);
-}
-template <class Arch>
-PLURIA_INLINE lanes::floats<Arch> scale_batch(const float16* scales) noexcept {
-  return lanes::floats_from_half<Arch>(reinterpret_cast<const std::byte*>(scales));
-}
 
 // The tiles of 16 rows and what they are multiplied with.
 template <class Scale>
